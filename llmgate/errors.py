@@ -1,0 +1,200 @@
+"""Every error that llmgate raises on purpose.
+
+    LlmgateError
+      ConfigError                    the configuration can't be used
+        UnknownName                  a name that nobody knows, with the known ones
+        MissingPackage               an extra is not installed
+      RequestError                   400  the client's request can't be answered as it is
+        Unsupported                  400  understood, but not offered
+        GrammarError                 400  a GBNF text or a schema that can't be used
+        ContextOverflow              400  more tokens than the model's context
+        UnknownModel                 404
+        Forbidden                    403
+        Unauthorized                 401
+        TooLarge                     413
+      BackendError                   502  the model's server failed
+        BackendUnreachable           503
+        BackendTimeout               504
+        BackendRejected              502  the model's server refused the prompt
+        BackendBusy                  429
+      OutputError                    422  the model's text is unusable after repair and retry
+
+Deterministic failures answer 4xx: the official SDKs retry every 5xx and pay for it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class LlmgateError(Exception):
+    """Base of all: `message` says what happened, `hint` what to do about it."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str | None] = None
+    type: ClassVar[str] = "server_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.param = param
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class ConfigError(LlmgateError):
+    """The configuration can't be used as it is."""
+
+    code = "bad_configuration"
+
+
+class UnknownName(ConfigError):
+    """A name that nobody knows; the message lists the known ones and the closest match."""
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        super().__init__(f"unknown {kind} {name!r}{where}.", hint=suggestion(name, known))
+        self.name = name
+
+
+class MissingPackage(ConfigError):
+    """A package that an optional part needs is not installed."""
+
+    code = "missing_package"
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs a package that is not installed.",
+            hint=f"Install it with: pip install 'llmgate[{extra}]'",
+        )
+
+
+class RequestError(LlmgateError):
+    """The client's request can't be answered as it is; `param` names the field at fault."""
+
+    status = 400
+    code = "invalid_request"
+    type = "invalid_request_error"
+
+
+class Unsupported(RequestError):
+    """The request is understood, but asks for something that is not offered."""
+
+    code = "unsupported"
+
+
+class GrammarError(RequestError):
+    """A GBNF text, or a schema that should become one, can't be used."""
+
+    code = "invalid_grammar"
+
+
+class ContextOverflow(RequestError):
+    """The prompt has more tokens than the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class UnknownModel(RequestError):
+    """The request names a model that is not configured."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"The model {name!r} does not exist here.", hint=suggestion(name, known), param="model"
+        )
+
+
+class Unauthorized(RequestError):
+    """The API key is missing or wrong."""
+
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
+
+
+class Forbidden(RequestError):
+    """The request comes from where it may not come from."""
+
+    status = 403
+    code = "forbidden"
+    type = "permission_error"
+
+
+class TooLarge(RequestError):
+    """The body is larger than the server reads."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class BackendError(LlmgateError):
+    """The model's server failed, or said something that can't be understood."""
+
+    status = 502
+    code = "backend_error"
+    type = "backend_error"
+    retryable = True
+
+
+class BackendUnreachable(BackendError):
+    """No connection to the model's server, or its process is gone."""
+
+    status = 503
+    code = "backend_unreachable"
+
+
+class BackendTimeout(BackendError):
+    """The model's server took longer than allowed."""
+
+    status = 504
+    code = "backend_timeout"
+
+
+class BackendRejected(BackendError):
+    """The model's server refused what it was sent."""
+
+    code = "backend_rejected"
+    retryable = False
+
+
+class BackendBusy(BackendError):
+    """All places in the queue are taken; `retry_after` is in seconds."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class OutputError(LlmgateError):
+    """The model's text is unusable after repair and retry; `text` is what it wrote last."""
+
+    status = 422
+    code = "invalid_model_output"
+    type = "invalid_model_output"
+
+    def __init__(self, message: str, *, text: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known name, if one is close, and lists them all."""
+    names = sorted(known)
+    if not names:
+        return "None is known."
+    close = difflib.get_close_matches(name, names, n=1)
+    start = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{start}Known: {', '.join(names)}."

@@ -1,0 +1,217 @@
+"""The values that everything passes around: frozen, typed, without behaviour of their own.
+
+A client's body becomes a `Request`, a wrapper turns that into a `Prompt`, a backend answers
+with `Delta`s, and `Completion.fold` adds those up. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+Finish = Literal["stop", "length", "tool_calls"]
+JSONSchema = dict[str, Any] | bool
+
+
+class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something the client did not ask for, or asked for and did not get.
+
+    `code` is stable and for programs: `repaired`, `coerced`, `retried`, `ignored_parameter`,
+    `relaxed_grammar`, `truncated`, … `message` is one sentence for a person.
+    """
+
+    code: str
+    message: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One call of a tool: `arguments` is JSON text, as the model wrote it where that was valid.
+
+    `error` says why the model's text could not be read as arguments, else it is None.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    error: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn of a conversation. A `tool` message answers the call named by `tool_call_id`."""
+
+    role: Role
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    reasoning: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call; `parameters` is a JSON Schema of an object."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    strict: bool | None = None
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Whether a call is forbidden, allowed or required; with `name`, required of that tool."""
+
+    mode: Literal["none", "auto", "required"] = "auto"
+    name: str | None = None
+
+    @property
+    def forced(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.mode == "required"
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token is chosen. None leaves a choice to the model's configuration."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """This sampling, with `defaults` where it says nothing."""
+        chosen = {f: v for f in self.__struct_fields__ if (v := getattr(self, f)) is not None}
+        return msgspec.structs.replace(defaults, **chosen)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a client wants, whatever dialect it spoke.
+
+    `schema` is the JSON Schema that a text answer must satisfy (`response_format`);
+    `grammar` a GBNF text of the client's own. `parallel` allows several calls in one answer.
+    `notes` say what of the client's body could not be honoured.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel: bool = False
+    schema: JSONSchema | None = None
+    grammar: str | None = None
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    notes: tuple[Note, ...] = ()
+
+    def tool(self, name: str) -> Tool | None:
+        """The tool of that name, if the request has one."""
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What a backend completes: rendered text, the strings that end it, and its constraint.
+
+    `grammar` is GBNF, checked before it gets here. `prefill` is the part of the answer that
+    already stands at the end of `text`: the backend does not repeat it, the reader of the
+    answer puts it back.
+    """
+
+    text: str
+    stop: tuple[str, ...] = ()
+    grammar: str | None = None
+    sampling: Sampling = Sampling()
+    prefill: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts by the model's own tokenizer; `cached` is None where nobody counted."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int | None = None
+
+    def plus(self, other: Usage) -> Usage:
+        """The sum of two generations that made one answer."""
+        cached = None if self.cached is None or other.cached is None else self.cached + other.cached
+        return Usage(self.prompt + other.prompt, self.completion + other.completion, cached)
+
+
+class CallDelta(msgspec.Struct, frozen=True):
+    """A piece of a tool call: `id` and `name` come with the first piece of each `index`."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A piece of an answer. A stream is complete when a delta with `finish` has come."""
+
+    text: str = ""
+    reasoning: str = ""
+    call: CallDelta | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+    note: Note | None = None
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """A whole answer: the sum of its deltas."""
+
+    message: Message
+    finish: Finish
+    usage: Usage = Usage()
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def fold(cls, deltas: Iterable[Delta]) -> Completion:
+        """Add the deltas of one answer up. Raises ValueError if no delta carries a finish."""
+        text: list[str] = []
+        reasoning: list[str] = []
+        calls: dict[int, list[CallDelta]] = {}
+        notes: list[Note] = []
+        usage = Usage()
+        finish: Finish | None = None
+        for delta in deltas:
+            if delta.text:
+                text.append(delta.text)
+            if delta.reasoning:
+                reasoning.append(delta.reasoning)
+            if delta.call is not None:
+                calls.setdefault(delta.call.index, []).append(delta.call)
+            if delta.note is not None:
+                notes.append(delta.note)
+            if delta.usage is not None:
+                usage = delta.usage
+            finish = delta.finish or finish
+        if finish is None:
+            raise ValueError("the answer has no finish: the stream was cut off")
+        message = Message(
+            role="assistant",
+            content="".join(text) or (None if calls else ""),
+            tool_calls=tuple(
+                ToolCall(
+                    id=next((p.id for p in pieces if p.id), ""),
+                    name=next((p.name for p in pieces if p.name), ""),
+                    arguments="".join(p.arguments for p in pieces),
+                )
+                for _, pieces in sorted(calls.items())
+            ),
+            reasoning="".join(reasoning) or None,
+        )
+        return cls(message, finish, usage, tuple(notes))
+
+
+class Caps(msgspec.Struct, frozen=True):
+    """What a backend can do. `context` is in tokens, None where it is not known."""
+
+    grammar: bool = False
+    tokenize: bool = False
+    context: int | None = None
