@@ -1,13 +1,13 @@
 """llmgate.toml and the LLMGATE_* environment → frozen settings. The only reader of os.environ.
 
-    [server]
-    port = 8484
+[server]
+port = 8484
 
-    [models.local]
-    backend = "embedded"            # or "llamacpp"
-    path = "model.gguf"             # embedded
-    # url = "http://127.0.0.1:8080" # llamacpp
-    wrapper = "dolphin"
+[models.local]
+backend = "embedded"            # or "llamacpp"
+path = "model.gguf"             # embedded
+# url = "http://127.0.0.1:8080" # llamacpp
+wrapper = "dolphin"
 """
 
 from __future__ import annotations
@@ -15,32 +15,40 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from llmgate import resources
 from llmgate.errors import ConfigError, suggestion
 from llmgate.types import Sampling
 
+FILE_NAME = "llmgate.toml"
 DEFAULT_MODEL = "llmgate-tiny"
 
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(gt=0)]
+T = TypeVar("T", bound=msgspec.Struct)
 
-class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: to connect, until the first piece of an answer, and between pieces."""
 
-    connect: float = 5.0
-    first_token: float = 600.0
-    between_tokens: float = 120.0
+    connect: Seconds = 5.0
+    first_token: Seconds = 600.0
+    between_tokens: Seconds = 120.0
 
 
-class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelSettings(msgspec.Struct, frozen=True):
     """One `[models.NAME]` table.
 
-    `context` is in tokens (None: what the model was trained for, at most 8192 in process),
-    `queue` the number of requests that may wait, `gpu_layers` -1 for all.
+    `options` are the wrapper's, `context` is in tokens (None: what the model was trained for,
+    at most 8192 in process), `queue` the number of requests that may wait, `gpu_layers` -1
+    for all.
     """
 
     backend: str = "embedded"
@@ -50,28 +58,146 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrapper: str = "chatml"
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     sampling: Sampling = Sampling()
-    context: int | None = None
-    threads: int | None = None
+    context: Positive | None = None
+    threads: Positive | None = None
     gpu_layers: int = -1
-    queue: int = 32
+    queue: Count = 32
     timeouts: Timeouts = Timeouts()
 
 
-class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[server]` table. `max_body` is in bytes; `origins` are web pages let in."""
+class ServerSettings(msgspec.Struct, frozen=True):
+    """The `[server]` table.
+
+    `max_body` is in bytes; `hosts` are further names under which the server is reached,
+    `origins` the web pages (`https://example.org`) that may call it.
+    """
 
     host: str = "127.0.0.1"
-    port: int = 8484
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8484
     api_key: str | None = None
-    max_body: int = 4 * 1024 * 1024
-    origins: tuple[str, ...] = ()
+    max_body: Positive = 4 * 1024 * 1024
     hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole configuration; `models` maps the names that clients use to their settings."""
+class Settings(msgspec.Struct, frozen=True):
+    """A whole configuration; `models` maps the names that clients use to their settings.
+
+    `source` is the file it came from (None: nothing configured), `user_folder` where the
+    user's own templates and grammars are looked for.
+    """
 
     server: ServerSettings = ServerSettings()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
-    source: str | None = None
-    user_folder: str | None = None
+    source: Path | None = None
+    user_folder: Path | None = None
+
+
+def user_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """The user's config folder for llmgate, whether or not it exists."""
+    if sys.platform == "win32":
+        base = env.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Application Support")
+    else:
+        base = env.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "llmgate"
+
+
+def load(file: Path | None = None, env: Mapping[str, str] = os.environ) -> Settings:
+    """The settings from `file`, else LLMGATE_CONFIG, else ./llmgate.toml, else the user's.
+
+    With no file at all the shipped model is configured. LLMGATE_API_KEY goes over the file's
+    `server.api_key`. Raises `ConfigError` that names the file and the key.
+    """
+    settings = _from_file(path) if (path := _find(file, env)) else default_settings()
+    settings = msgspec.structs.replace(settings, user_folder=user_folder(env))
+    if key := env.get("LLMGATE_API_KEY"):
+        server = msgspec.structs.replace(settings.server, api_key=key)
+        settings = msgspec.structs.replace(settings, server=server)
+    return settings
+
+
+def default_settings() -> Settings:
+    """Settings with the model that comes with llmgate and nothing else."""
+    return Settings(models={DEFAULT_MODEL: default_model()})
+
+
+def default_model(wrapper: str = "chatml") -> ModelSettings:
+    """The shipped model: greedy, since it is too small to survive sampling."""
+    return ModelSettings(
+        path=str(resources.default_model()), wrapper=wrapper, sampling=Sampling(temperature=0.0)
+    )
+
+
+def parse(text: str, source: Path) -> Settings:
+    """The settings in a TOML text. `source` is named in errors, its folder anchors paths."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
+    _check_keys(data, ("server", "models"), "", source)
+    server = _convert(_table(data, "server", "server", source), ServerSettings, "server", source)
+    models = {}
+    for name, table in _table(data, "models", "models", source).items():
+        where = f"models.{name}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{source}: {where} must be a table, not {table!r}.")
+        for key, struct in (("sampling", Sampling), ("timeouts", Timeouts)):
+            inner = _table(table, key, f"{where}.{key}", source)
+            _check_keys(inner, struct.__struct_fields__, f"{where}.{key}", source)
+        models[name] = _anchored(_convert(table, ModelSettings, where, source), source.parent)
+    if not models:
+        models = default_settings().models
+    return Settings(server, models, source)
+
+
+def _find(file: Path | None, env: Mapping[str, str]) -> Path | None:
+    if file is None and (named := env.get("LLMGATE_CONFIG")):
+        file = Path(named)
+    if file is not None:
+        if not file.is_file():
+            raise ConfigError(f"the config file {file} does not exist.")
+        return file
+    candidates = (Path(FILE_NAME), user_folder(env) / FILE_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _from_file(path: Path) -> Settings:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the config file {path}: {error}.") from error
+    return parse(text, path.resolve())
+
+
+def _table(data: dict[str, Any], key: str, where: str, source: Path) -> dict[str, Any]:
+    value = data.get(key, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source}: {where} must be a table, not {value!r}.")
+    return value
+
+
+def _check_keys(table: dict[str, Any], known: Iterable[str], where: str, source: Path) -> None:
+    names = tuple(known)
+    for key in table:
+        if key not in names:
+            name = f"{where}.{key}" if where else key
+            raise ConfigError(f"{source}: unknown key {name!r}.", hint=suggestion(key, names))
+
+
+def _convert(table: dict[str, Any], struct: type[T], where: str, source: Path) -> T:
+    _check_keys(table, (f.name for f in msgspec.structs.fields(struct)), where, source)
+    try:
+        return msgspec.convert(table, struct)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        key = where + path.rstrip("`")
+        raise ConfigError(f"{source}: {key}: {problem.replace('`', '')}.") from error
+
+
+def _anchored(model: ModelSettings, folder: Path) -> ModelSettings:
+    """A model's relative path counts from the config file, not from where it is run."""
+    if model.path is None:
+        return model
+    return msgspec.structs.replace(model, path=str(folder / Path(model.path).expanduser()))

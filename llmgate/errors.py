@@ -9,6 +9,7 @@
         GrammarError                 400  a GBNF text or a schema that can't be used
         ContextOverflow              400  more tokens than the model's context
         UnknownModel                 404
+        NoRoute                      404
         Forbidden                    403
         Unauthorized                 401
         TooLarge                     413
@@ -111,6 +112,13 @@ class UnknownModel(RequestError):
         super().__init__(
             f"The model {name!r} does not exist here.", hint=suggestion(name, known), param="model"
         )
+
+
+class NoRoute(RequestError):
+    """There is nothing at this path, or not for this method."""
+
+    status = 404
+    code = "not_found"
 
 
 class Unauthorized(RequestError):

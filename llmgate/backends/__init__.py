@@ -6,6 +6,8 @@ from llmgate import registry
 from llmgate.backends.base import Backend
 from llmgate.config import ModelSettings
 
+__all__ = ["TABLE", "Backend", "open_backend"]
+
 TABLE = {
     "embedded": "llmgate.backends.embedded:EmbeddedBackend",
     "llamacpp": "llmgate.backends.llamacpp:LlamaCppBackend",

@@ -1,0 +1,243 @@
+"""llama.cpp, driven through llama-cpp-python's low-level calls. Only the worker imports this.
+
+The high-level `Llama` class is left aside: it can't be interrupted between two batches of a
+prompt, drops control tokens, adds BOS on its own, compiles the model's chat template while
+loading and hides the parameters of the model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+from collections import deque
+from collections.abc import Callable
+
+import llama_cpp.llama_cpp as api
+import msgspec
+
+from llmgate.backends.pipe import Load
+from llmgate.backends.sampler import Sampler
+from llmgate.backends.stops import Stops
+from llmgate.errors import BackendError, BackendUnreachable, ContextOverflow, RequestError
+from llmgate.types import Prompt
+
+BATCH = 512
+DEFAULT_CONTEXT = 8192
+_LOG_ERROR = 4
+_WARM_UP_TOKENS = 32
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How a generation ended. `length`: the limit or the end of the context was reached."""
+
+    length: bool
+    prompt: int
+    completion: int
+    cached: int
+
+
+class Engine:
+    """One model with one context. Only `tokenize` may be called from a second thread.
+
+    Raises `BackendUnreachable` if the model can't be loaded.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._errors: deque[str] = deque(maxlen=3)
+        # A reference is kept: the C side holds only a pointer.
+        self._log = api.llama_log_callback(self._on_log)
+        api.llama_log_set(self._log, ctypes.c_void_p(0))
+        api.llama_backend_init()
+        self._model = self._load_model(load)
+        self._vocab = api.llama_model_get_vocab(self._model)
+        self.trained = int(api.llama_model_n_ctx_train(self._model))
+        wanted = load.context or min(self.trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        self._context = self._make_context(load, wanted)
+        # The engine rounds the size up; the user's figure is the one that holds.
+        self.context = min(wanted, int(api.llama_n_ctx(self._context)))
+        self._memory = api.llama_get_memory(self._context)
+        self._tokens: list[int] = []
+        self._whole = 0
+        self._warm_up()
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens of `text`, control tokens recognised, no BOS added."""
+        data = text.encode("utf-8")
+        size = len(data) + 16
+        buffer = (api.llama_token * size)()
+        count = api.llama_tokenize(self._vocab, data, len(data), buffer, size, False, True)
+        if count < 0:
+            raise BackendError("The tokenizer of the model failed on this text.")
+        return list(buffer[:count])
+
+    def complete(
+        self, prompt: Prompt, emit: Callable[[str], None], cancelled: Callable[[], bool]
+    ) -> Result | None:
+        """Generate, handing each token's text to `emit`. None if it was cancelled.
+
+        Raises `ContextOverflow`, `GrammarError`, `RequestError` and `BackendError`.
+        """
+        tokens = self._prompt_tokens(prompt.text)
+        sampling = prompt.sampling
+        sampler = Sampler(self._vocab, sampling, prompt.grammar, tokens)
+        try:
+            cached = self._reuse(tokens, exact=sampling.seed is not None)
+            if not self._evaluate(tokens[cached:], cancelled):
+                return None
+            stops = Stops(prompt.stop)
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            limit = self.context - len(tokens)
+            if sampling.max_tokens is not None:
+                limit = min(limit, sampling.max_tokens)
+            made, length = 0, True
+            while made < limit:
+                if cancelled():
+                    return None
+                token = sampler.sample(self._context)
+                if token is None:
+                    length = False
+                    break
+                made += 1
+                if api.llama_vocab_is_eog(self._vocab, token):
+                    length = False
+                    break
+                emit(stops.feed(decoder.decode(self._piece(token))))
+                if stops.found:
+                    length = False
+                    break
+                if made < limit:
+                    self._decode([token])
+            if not stops.found:
+                emit(stops.feed(decoder.decode(b"", final=True)) + stops.flush())
+            return Result(length and not stops.found, len(tokens), made, cached)
+        finally:
+            sampler.close()
+
+    def _prompt_tokens(self, text: str) -> list[int]:
+        tokens = self.tokenize(text)
+        bos = int(api.llama_vocab_bos(self._vocab))
+        wants_bos = api.llama_vocab_get_add_bos(self._vocab) or not tokens
+        if bos >= 0 and wants_bos and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        if not tokens:
+            raise RequestError("The prompt is empty, and this model has no BOS token.")
+        if len(tokens) >= self.context:
+            raise ContextOverflow(
+                f"The prompt has {len(tokens)} tokens; with a context of {self.context} tokens "
+                f"it can have at most {self.context - 1}.",
+            )
+        return tokens
+
+    def _reuse(self, tokens: list[int], *, exact: bool) -> int:
+        """Keep what the context already holds of `tokens`; how many tokens that are.
+
+        At least one token is left to evaluate, since its logits are needed. The sizes of the
+        batches change the last bits of the numbers, so with `exact` (a seed was given) only
+        such batches are kept as this prompt would be cut into.
+        """
+        kept = 0
+        for old, new in zip(self._tokens, tokens[:-1], strict=False):
+            if old != new:
+                break
+            kept += 1
+        if exact:
+            kept = min(kept, self._whole) // BATCH * BATCH
+        if kept < len(self._tokens):
+            # A window or a recurrent state may no longer hold what lies before `kept`.
+            whole = api.llama_memory_seq_pos_min(self._memory, 0) <= 0
+            if not (kept and whole and api.llama_memory_seq_rm(self._memory, 0, kept, -1)):
+                self._forget()
+                return 0
+            del self._tokens[kept:]
+            self._whole = min(self._whole, kept // BATCH * BATCH)
+        return kept
+
+    def _evaluate(self, tokens: list[int], cancelled: Callable[[], bool]) -> bool:
+        """Evaluate a prompt's tokens batch by batch; False if that was cancelled."""
+        at = 0
+        while at < len(tokens):
+            if cancelled():
+                return False
+            # Batches end at multiples of BATCH, wherever the reused part ended.
+            size = BATCH - len(self._tokens) % BATCH
+            starts_whole = len(self._tokens) == self._whole and size == BATCH
+            batch = tokens[at : at + size]
+            self._decode(batch)
+            if starts_whole and len(batch) == BATCH:
+                self._whole += BATCH
+            at += len(batch)
+        return True
+
+    def _decode(self, tokens: list[int]) -> None:
+        array = (api.llama_token * len(tokens))(*tokens)
+        code = api.llama_decode(self._context, api.llama_batch_get_one(array, len(tokens)))
+        if code != 0:
+            self._forget()
+            raise BackendError(
+                f"llama.cpp could not evaluate a batch of {len(tokens)} tokens "
+                f"(llama_decode returned {code}){self._last_error()}.",
+            )
+        self._tokens += tokens
+
+    def _piece(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = api.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def _forget(self) -> None:
+        api.llama_memory_clear(self._memory, True)
+        self._tokens = []
+        self._whole = 0
+
+    def _warm_up(self) -> None:
+        """Evaluate something before any request does: an engine that crashes does so here."""
+        token = max(int(api.llama_vocab_bos(self._vocab)), 0)
+        self._decode([token] * min(_WARM_UP_TOKENS, self.context - 1 or 1))
+        self._forget()
+
+    def _load_model(self, load: Load) -> api.llama_model_p:
+        params = api.llama_model_default_params()
+        params.n_gpu_layers = 0x7FFFFFFF if load.gpu_layers < 0 else load.gpu_layers
+        params.use_extra_bufts = load.extra_buffers
+        model: api.llama_model_p | None = api.llama_model_load_from_file(
+            os.fsencode(load.path), params
+        )
+        if not model:
+            raise BackendUnreachable(f"llama.cpp can't load {load.path}{self._last_error()}.")
+        if not api.llama_model_has_decoder(model) or api.llama_model_has_encoder(model):
+            raise BackendUnreachable(f"{load.path} is an encoder model: it can't continue a text.")
+        return model
+
+    def _make_context(self, load: Load, size: int) -> api.llama_context_p:
+        threads = load.threads or _available_cpus()
+        params = api.llama_context_default_params()
+        params.n_ctx = size
+        params.n_batch = params.n_ubatch = min(BATCH, size)
+        params.n_threads = params.n_threads_batch = threads
+        params.no_perf = True
+        context: api.llama_context_p | None = api.llama_init_from_model(self._model, params)
+        if not context:
+            raise BackendUnreachable(
+                f"llama.cpp can't make a context of {size} tokens for {load.path}"
+                f"{self._last_error()}. A smaller `context` needs less memory."
+            )
+        return context
+
+    def _on_log(self, level: int, text: bytes, _data: object) -> None:
+        if level == _LOG_ERROR and (line := text.decode("utf-8", "replace").strip()):
+            self._errors.append(line)
+            os.write(2, f"{line}\n".encode())
+
+    def _last_error(self) -> str:
+        return f" ({'; '.join(self._errors)})" if self._errors else ""
+
+
+def _available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,102 @@
+"""A backend that says what it is told to: for llmgate's own tests and for its users' tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+
+from llmgate.backends.stops import Stops
+from llmgate.config import ModelSettings
+from llmgate.errors import BackendUnreachable, ConfigError
+from llmgate.types import Caps, Delta, Finish, Prompt, Usage
+
+Answer = str | Sequence[str | Exception] | Exception
+Script = Iterable[Answer] | Callable[[Prompt], Answer]
+
+
+class ScriptedBackend:
+    """Answers with a script: texts, lists of pieces, or exceptions to raise, in their order.
+
+        backend = ScriptedBackend(["Hello.", ["It ", "is ", "late."], BackendTimeout("…")])
+
+    A piece may be an exception too: it is raised at that place of the stream. In place of
+    the list a function of the prompt may make each answer. Stop strings and `max_tokens` are
+    honoured, words count as tokens; grammars are taken and not applied. `prompts` are the
+    prompts it got, `cancelled` counts the answers whose reader went away.
+    """
+
+    def __init__(self, answers: Script = (), *, caps: Caps | None = None) -> None:
+        self._make = answers if callable(answers) else None
+        self._answers = [] if callable(answers) else list(answers)
+        self._caps = caps or Caps(grammar=True, tokenize=True)
+        self.prompts: list[Prompt] = []
+        self.cancelled = 0
+
+    @classmethod
+    def open(cls, model: str, settings: ModelSettings) -> ScriptedBackend:
+        """The script is `answers` in the model's options; `grammar` says whether it has those."""
+        answers = settings.options.get("answers", [])
+        if not isinstance(answers, list) or not all(isinstance(a, (str, list)) for a in answers):
+            raise ConfigError(
+                f"the model {model!r} needs a list of texts as its option `answers`, "
+                f"not {answers!r}."
+            )
+        grammar = bool(settings.options.get("grammar", True))
+        return cls(answers, caps=Caps(grammar=grammar, tokenize=True, context=settings.context))
+
+    @property
+    def caps(self) -> Caps:
+        """What it was told to pretend."""
+        return self._caps
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def complete(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+        """Say the next answer. Raises `BackendUnreachable` when the script is at its end."""
+        self.prompts.append(prompt)
+        answer = self._next(prompt)
+        pieces = [answer] if isinstance(answer, (str, Exception)) else answer
+        stops, said, limit = Stops(prompt.stop), 0, prompt.sampling.max_tokens
+        cut = False
+        try:
+            for piece in pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                words = _words(piece)
+                if limit is not None and said + len(words) > limit:
+                    words, cut = words[: limit - said], True
+                said += len(words)
+                if text := stops.feed("".join(words)):
+                    yield Delta(text)
+                if stops.found or cut:
+                    break
+            if text := stops.flush():
+                yield Delta(text)
+        except GeneratorExit:
+            self.cancelled += 1
+            raise
+        finish: Finish = "length" if cut and not stops.found else "stop"
+        yield Delta(finish=finish, usage=Usage(len(_words(prompt.text)), said))
+
+    async def count(self, text: str) -> int:
+        """The number of words."""
+        return len(_words(text))
+
+    async def health(self) -> None:
+        """Always well."""
+
+    async def aclose(self) -> None:
+        """Nothing to do."""
+
+    def _next(self, prompt: Prompt) -> Answer:
+        if self._make is not None:
+            return self._make(prompt)
+        if not self._answers:
+            raise BackendUnreachable(f"The script has no answer number {len(self.prompts)}.")
+        return self._answers.pop(0)
+
+
+def _words(text: str) -> list[str]:
+    """The words of the text, each with the space before it."""
+    return re.findall(r"\s*\S+|\s+", text)

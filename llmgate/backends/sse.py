@@ -1,0 +1,64 @@
+"""Server-sent events from bytes in any pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+MAX_LINE = 16 * 1024 * 1024
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event. `name` is `message` where the server gives none."""
+
+    data: str
+    name: str = "message"
+
+
+class Events:
+    """Cuts a byte stream into events: only CR and LF end lines, comments are left out.
+
+    An `error:` line, as llama-server once sent in place of `data:`, makes an event of the
+    name `error`. Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[str] = []
+        self._name = "message"
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that are complete with `data`. Raises ValueError on an absurd length."""
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._line += line
+            # A CR may come in one piece and its LF in the next.
+            text = bytes(self._line).removesuffix(b"\r").decode("utf-8", "replace")
+            self._line.clear()
+            if (event := self._take(text)) is not None:
+                yield event
+        self._line += rest
+        if len(self._line) > MAX_LINE:
+            raise ValueError(f"a line of more than {MAX_LINE} bytes")
+
+    def close(self) -> Event | None:
+        """What stands at the end without the empty line that completes an event."""
+        rest, self._line = self._line.decode("utf-8", "replace"), bytearray()
+        return self._take(rest) or self._take("")
+
+    def _take(self, line: str) -> Event | None:
+        if not line:
+            event = Event("\n".join(self._data), self._name) if self._data else None
+            self._data, self._name = [], "message"
+            return event
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "data":
+            self._data.append(value)
+        elif field == "event":
+            self._name = value
+        elif field == "error":
+            self._data.append(value)
+            self._name = "error"
+        return None

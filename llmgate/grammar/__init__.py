@@ -1,0 +1,19 @@
+"""JSON Schemas and tool lists become GBNF; GBNF is checked, matched and loaded."""
+
+from llmgate.grammar.calls import compile_calls
+from llmgate.grammar.check import check
+from llmgate.grammar.load import load
+from llmgate.grammar.matcher import Matcher
+from llmgate.grammar.schema import compile  # noqa: A004
+from llmgate.grammar.values import CallShape, Grammar, Relaxed
+
+__all__ = [
+    "CallShape",
+    "Grammar",
+    "Matcher",
+    "Relaxed",
+    "check",
+    "compile",
+    "compile_calls",
+    "load",
+]

@@ -1,0 +1,166 @@
+"""Collects GBNF rules: names them, shares equal ones, brings the common ones in when used."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import isqrt
+from typing import Final
+
+# A unit that is repeated more often than this is repeated in chunks: llama.cpp makes one rule
+# per repetition and refuses 2,000.
+_DIRECT: Final = 128
+MOST_REPETITIONS: Final = 20_000
+
+# Rules that several schemas need. Each may use the ones named in its text.
+PRIMITIVES: Final[dict[str, str]] = {
+    # What json.dumps writes by default, compact and indented; bounded, so that a model that
+    # has nothing to say can't write blanks for ever.
+    "ws": '| " " | "\\n" [ \\t]{0,32}',
+    "sp": '" "?',
+    "hex": "[0-9a-fA-F]",
+    # A code point in \u notation: surrogates only in pairs, since a lone one is no character.
+    "unicode": '"u" ("0" hex hex hex | beyond)',
+    "beyond": (
+        '[1-9a-cA-CefEF] hex hex hex | [dD] [0-7] hex hex'
+        ' | [dD] [89abAB] hex hex "\\\\u" [dD] [c-fC-F] hex hex'
+    ),
+    "char": '[^"\\\\\\x00-\\x1F] | "\\\\" (["\\\\/bfnrt] | unicode)',
+    "string": '"\\"" char* "\\""',
+    "boolean": '"true" | "false"',
+    "null": '"null"',
+    "integer": '"0" | "-"? [1-9] [0-9]{0,19}',
+    # Exponents stay below what a double holds, so that nothing reads as infinity.
+    "number": (
+        '"-"? (("0" | [1-9] [0-9]{0,19}) fraction? ([eE] [-+]? [0-9]{1,2})?'
+        ' | [0-9] fraction? [eE] ([+]? ([12] [0-9] [0-9] | "30" [0-7])'
+        ' | "-" ([12] [0-9] [0-9] | "3" [01] [0-9] | "32" [0-4])))'
+    ),
+    "fraction": '"." [0-9]{1,24}',
+    "value": 'object | array | string | number | boolean | null',
+    "object": '"{" ws (member ("," ws member)* ws)? "}"',
+    "member": 'string ":" sp value',
+    "array": '"[" ws (value ("," ws value)* ws)? "]"',
+}
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
+_USES: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(
+        word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body)))
+    )
+    for name, body in PRIMITIVES.items()
+}
+_UNFIT = re.compile(r"[^a-zA-Z0-9]+")
+
+
+def quote(text: str) -> str:
+    """A GBNF string literal that matches exactly `text`."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').translate(_CONTROLS) + '"'
+
+
+_CONTROLS: Final = {
+    code: f"\\x{code:02X}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+} | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
+
+
+class Builder:
+    """The rules of one grammar while it is being made."""
+
+    def __init__(self, root: str = "root") -> None:
+        self.root = root
+        self.rules: dict[str, str] = {}
+        self._by_body: dict[str, str] = {}
+        self._taken: set[str] = {root, *PRIMITIVES}
+
+    def snapshot(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
+        """What there is now, for `restore`."""
+        return self.rules.copy(), self._by_body.copy(), self._taken.copy()
+
+    def restore(self, state: tuple[dict[str, str], dict[str, str], set[str]]) -> None:
+        """Go back to what there was at a snapshot."""
+        self.rules, self._by_body, self._taken = (part.copy() for part in state)  # type: ignore[assignment]
+
+    def use(self, name: str) -> str:
+        """Bring the named common rule in, with what it needs; returns the name."""
+        if name not in self.rules:
+            self.rules[name] = PRIMITIVES[name]
+            for other in _USES[name]:
+                self.use(other)
+        return name
+
+    def name(self, hint: str) -> str:
+        """A rule name that is still free, close to `hint`."""
+        stem = _UNFIT.sub("-", hint).strip("-")[:40] or "x"
+        if not stem[0].isalpha():
+            stem = f"x-{stem}"
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._taken.add(name)
+        return name
+
+    def rule(self, hint: str, body: str) -> str:
+        """The name of the rule with that body: an existing one, or a new one named by `hint`."""
+        name = self._by_body.get(body)
+        if name is None:
+            name = self.name(hint)
+            self._by_body[body] = name
+            self.rules[name] = body
+        return name
+
+    def define(self, name: str, body: str) -> None:
+        """Give a rule that `name()` reserved its body."""
+        self.rules[name] = body
+
+    def repeat(self, unit: str, least: int, most: int | None) -> str:
+        """An expression for `least` to `most` times `unit`, which is a rule's name.
+
+        Counts beyond `MOST_REPETITIONS` are the caller's to avoid.
+        """
+        if most == 0:
+            return '""'
+        parts = []
+        if least > _DIRECT:
+            chunk = self.rule(f"{unit}-{_DIRECT}", f"{unit}{{{_DIRECT}}}")
+            chunks, least_left = divmod(least, _DIRECT)
+            parts.append(f"{chunk}{{{chunks}}}")
+            if least_left:
+                parts.append(f"{unit}{{{least_left}}}")
+        elif most is None or most - least > _DIRECT or most == least:
+            if most is None and least <= 1:
+                return f"{unit}{'+' if least else '*'}"
+            if least:
+                parts.append(f"{unit}{{{least}}}" if least > 1 else unit)
+        else:
+            return f"{unit}?" if (least, most) == (0, 1) else f"{unit}{{{least},{most}}}"
+        if most is None:
+            parts.append(f"{unit}*")
+        elif most > least:
+            parts.append(self._up_to(unit, most - least))
+        return " ".join(parts)
+
+    def _up_to(self, unit: str, most: int) -> str:
+        if most <= _DIRECT:
+            return f"{unit}{{0,{most}}}"
+        # Whole chunks and then fewer units than a chunk has: as many rules as twice the root
+        # of the count, and at each unit the parse is in at most three places.
+        size = isqrt(most)
+        chunk = self.rule(f"{unit}-{size}", f"{unit}{{{size}}}")
+        chunks, rest = divmod(most, size)
+        last = f"{chunk}{{{chunks}}}" + (f" {unit}{{0,{rest}}}" if rest else "")
+        return f"({chunk}{{0,{chunks - 1}}} {unit}{{0,{size - 1}}} | {last})"
+
+    def text(self) -> str:
+        """All rules as GBNF, the root first."""
+        order = [self.root, *(name for name in self.rules if name != self.root)]
+        return "".join(f"{name} ::= {self.rules[name]}\n" for name in order)
+
+
+def json_text(value: str) -> tuple[str, ...]:
+    """The ways in which json.dumps writes a string: escaped to ASCII, and as it is."""
+    ascii_only = json.dumps(value)
+    plain = json.dumps(value, ensure_ascii=False)
+    # A lone surrogate has no UTF-8 form, so it can only be written as an escape.
+    if plain == ascii_only or any("\ud800" <= char <= "\udfff" for char in plain):
+        return (ascii_only,)
+    return (plain, ascii_only)

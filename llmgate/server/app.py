@@ -1,0 +1,149 @@
+"""The ASGI app and its routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+from starlette.routing import Route as Path
+
+from llmgate.config import ServerSettings
+from llmgate.errors import LlmgateError, NoRoute, TooLarge
+from llmgate.gateway import Gateway
+from llmgate.server.guard import LOOPBACK_ORIGIN, Guard
+from llmgate.server.responses import JSON, ClientLeft, EventStream, error_response, unless_gone
+from llmgate.types import Note
+from llmgate.wire import chat
+from llmgate.wire.chat_answers import ChatWriter
+
+_NOTES_HEADER_LIMIT = 4096
+
+
+def build(gateway: Gateway, settings: ServerSettings, *, manage: bool = True) -> Starlette:
+    """The app over `gateway`; `manage`: it starts and closes the gateway's backends itself."""
+    started = int(time.time())
+
+    async def health(request: HTTPRequest) -> Response:
+        return JSON({"status": "ok", "models": list(gateway.routes)})
+
+    async def models(request: HTTPRequest) -> Response:
+        entries = [_model_entry(name, started) for name in gateway.routes]
+        return JSON({"object": "list", "data": entries})
+
+    async def model(request: HTTPRequest) -> Response:
+        name = request.path_params["name"]
+        gateway.route(name)
+        return JSON(_model_entry(name, started))
+
+    async def completions(request: HTTPRequest) -> Response:
+        asked = chat.decode(await _body(request, settings.max_body))
+        gateway.route(asked.request.model)
+        writer = ChatWriter(asked)
+        if asked.stream:
+            deltas = gateway.stream(asked.request)
+            return await unless_gone(request.receive, EventStream.begin(deltas, writer))
+        completion = await unless_gone(request.receive, gateway.complete(asked.request))
+        return JSON(writer.whole(completion), headers=_notes_header(completion.notes))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if not manage:
+            yield
+            return
+        # Not awaited: the endpoint answers while a large model is still being loaded.
+        starting = asyncio.create_task(gateway.start())
+        try:
+            yield
+        finally:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            await gateway.aclose()
+
+    return Starlette(
+        routes=[
+            Path("/health", health),
+            Path("/v1/models", models),
+            Path("/v1/models/{name:path}", model),
+            Path("/v1/chat/completions", completions, methods=["POST"]),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.origins,
+                allow_origin_regex=LOOPBACK_ORIGIN.pattern,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["x-request-id", "x-llmgate-notes"],
+            ),
+            Middleware(Guard, settings=settings),
+        ],
+        exception_handlers={
+            LlmgateError: _failed,
+            HTTPException: _no_route,
+            ClientLeft: _client_left,
+            ClientDisconnect: _client_left,
+            Exception: _crashed,
+        },
+        lifespan=lifespan,
+    )
+
+
+def _model_entry(name: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "llmgate"}
+
+
+async def _body(request: HTTPRequest, limit: int) -> bytes:
+    """The body, read no further than `limit` bytes."""
+    too_large = TooLarge(
+        f"The body is larger than {limit} bytes.",
+        hint="The limit is max_body in the [server] table of llmgate.toml.",
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise too_large
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _notes_header(notes: Sequence[Note]) -> dict[str, str]:
+    """The notes for a client that can't see our field of the body."""
+    if not notes:
+        return {}
+    text = json.dumps([msgspec.structs.asdict(note) for note in notes])
+    return {"x-llmgate-notes": text[:_NOTES_HEADER_LIMIT]}
+
+
+async def _failed(request: HTTPRequest, error: Exception) -> Response:
+    assert isinstance(error, LlmgateError)
+    return error_response(error)
+
+
+async def _no_route(request: HTTPRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    return error_response(NoRoute(f"There is no {what} here."), status=error.status_code)
+
+
+async def _client_left(request: HTTPRequest, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the number is nginx's for this
+
+
+async def _crashed(request: HTTPRequest, error: Exception) -> Response:
+    return error_response(LlmgateError("Something failed inside llmgate; its log says what."))

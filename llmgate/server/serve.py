@@ -1,0 +1,56 @@
+"""Runs the app with uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from llmgate.config import Settings
+from llmgate.errors import ConfigError
+from llmgate.gateway import Gateway
+from llmgate.server.app import build
+from llmgate.server.guard import check_exposure
+
+_GRACE_SECONDS = 3
+
+
+async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until a signal comes; `ready` gets the base URL once connections are accepted.
+
+    Raises `ConfigError` for settings that can't be used or an address that is taken.
+    """
+    check_exposure(settings.server)
+    gateway = Gateway.open(settings)
+    listener = _listen(settings.server.host, settings.server.port)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        build(gateway, settings.server),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+    shown = f"[{host}]" if ":" in host else host
+    ready(f"http://{shown}:{port}/v1")
+    await server.serve(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"can't listen on {host}:{port}: {error.strerror}.",
+            hint="Choose another port with --port." if port else None,
+        ) from error
+    return listener

@@ -1,0 +1,70 @@
+"""Calls that a complete grammar holds: passed on while they are written, checked at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from llmgate.errors import OutputError
+from llmgate.types import CallDelta, Delta, Finish, Note
+from llmgate.wrappers.answers import Task, new_call_id
+from llmgate.wrappers.scanner import CallScanner, Unreadable
+
+
+class LiveCalls:
+    """Reads one call after the other."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._index = -1
+        self._scanner: CallScanner | None = None
+        self._name = ""
+        self._arguments: list[str] = []
+        self._after = ""
+
+    def feed(self, text: str) -> Iterator[Delta]:
+        while text:
+            if self._scanner is None:
+                text = (self._after + text).lstrip()
+                more_allowed = self._index < 0 or self._task.parallel
+                if not more_allowed or not text.startswith("{"):
+                    self._after = text
+                    return
+                self._begin()
+            text = yield from self._scan(text)
+
+    def finish(self, reason: Finish) -> Iterator[Delta]:
+        if self._scanner is not None:
+            if reason != "length":
+                written = "".join(self._arguments)
+                raise OutputError("the call ends in the middle.", text=written)
+            yield Delta(note=Note("truncated", "the call is cut off by the token limit"))
+        if self._after.strip():
+            yield Delta(note=Note("dropped", f"text after the call: {self._after.strip()[:80]!r}"))
+        yield Delta(finish="tool_calls" if reason == "stop" else reason)
+
+    def _begin(self) -> None:
+        self._index += 1
+        self._scanner = CallScanner(self._task.spec, self._task.options.inner_thoughts)
+        self._name, self._arguments, self._after = "", [], ""
+
+    def _scan(self, text: str) -> Generator[Delta, None, str]:
+        """Pass a call's pieces on; returns the text behind it, empty while it goes on."""
+        assert self._scanner is not None
+        try:
+            for event in self._scanner.feed(text):
+                if event.kind == "thoughts":
+                    yield Delta(text=event.text)
+                elif event.kind == "name":
+                    self._name = event.text
+                    opening = CallDelta(self._index, id=new_call_id(), name=event.text)
+                    yield Delta(call=opening)
+                elif event.kind == "arguments":
+                    self._arguments.append(event.text)
+                    yield Delta(call=CallDelta(self._index, event.text))
+        except Unreadable as error:
+            raise OutputError(f"the call can't be read: {error}.", text=text) from error
+        if not self._scanner.done:
+            return ""
+        self._task.check_call(self._name, "".join(self._arguments))
+        rest, self._scanner = self._scanner.rest, None
+        return rest

@@ -1,0 +1,122 @@
+"""A request's tools, compiled once: the list for the prompt, the checks, the grammars."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from llmgate import grammar
+from llmgate.errors import RequestError
+from llmgate.grammar import CallShape, Grammar
+from llmgate.types import JSONSchema, Request, Tool
+from llmgate.validation import Checker
+from llmgate.wrappers.functions import function_list
+from llmgate.wrappers.spec import Options, Spec
+
+T = TypeVar("T")
+_KEPT = 256
+
+
+class Toolset:
+    """Tools whose schemas have been checked."""
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self.by_name = {tool.name: tool for tool in tools}
+        if len(self.by_name) != len(tools):
+            names = [tool.name for tool in tools]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise RequestError(f"two tools have the name {twice!r}.", param="tools")
+        self.checkers = {
+            tool.name: Checker.of(
+                tool.parameters or {"type": "object"}, param=f"tools[{i}].function.parameters"
+            )
+            for i, tool in enumerate(tools)
+        }
+
+
+class Compiler:
+    """Turns tools and schemas into what a wrapper needs, and keeps it by content."""
+
+    def __init__(self, spec: Spec, options: Options) -> None:
+        self._spec = spec
+        self._options = options
+        self._kept: OrderedDict[tuple[object, ...], object] = OrderedDict()
+        self._shape = CallShape(
+            function_key=spec.function_key,
+            arguments_key=spec.arguments_key,
+            thoughts=options.inner_thoughts,
+            thoughts_key=spec.thoughts_key,
+        )
+
+    def toolset(self, request: Request) -> Toolset:
+        """The request's tools. Raises `RequestError` naming the tool whose schema is none."""
+        key = ("tools", _content(request.tools))
+        return self._keep(key, lambda: Toolset(request.tools))
+
+    def listed(self, request: Request) -> str:
+        """The list of functions for the prompt."""
+        return self._keep(
+            ("list", _content(request.tools), request.parallel),
+            lambda: function_list(
+                request.tools, self._spec, self._options, parallel=request.parallel
+            ),
+        )
+
+    def checker(self, schema: JSONSchema) -> Checker:
+        """The check for a text answer's schema."""
+        return self._keep(
+            ("checker", _content(schema)), lambda: Checker.of(schema, param="response_format")
+        )
+
+    def grammar(self, request: Request, prefill: str) -> Grammar | None:
+        """The grammar of the answers that the request allows; None where any text is one.
+
+        Raises `GrammarError` naming the tool or the path of a schema that can't be compiled.
+        """
+        tools = offered(request)
+        if not tools:
+            schema = request.schema
+            if schema is None:
+                return None
+            return self._keep(("schema", _content(schema)), lambda: grammar.compile(schema))
+        choice = request.tool_choice
+        key = (
+            "calls",
+            _content((tools, request.schema, choice)),
+            request.parallel,
+            prefill,
+        )
+        return self._keep(
+            key,
+            lambda: grammar.compile_calls(
+                tools,
+                self._shape,
+                name=choice.name,
+                required=choice.forced,
+                parallel=request.parallel,
+                schema=request.schema,
+                prefill=prefill,
+            ),
+        )
+
+    def _keep(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]  # type: ignore[return-value]
+        made = make()
+        self._kept[key] = made
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+
+def offered(request: Request) -> tuple[Tool, ...]:
+    """The tools that the model may call in this answer."""
+    return () if request.tool_choice.mode == "none" else request.tools
+
+
+def _content(value: object) -> bytes:
+    return msgspec.json.encode(value)

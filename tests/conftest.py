@@ -1,0 +1,21 @@
+"""Fixtures that more than one part's tests use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch, tmp_path_factory):
+    """Tests never see the configuration, keys or history of the person who runs them."""
+    for name in [name for name in os.environ if name.startswith("LLMGATE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew, then read them"
+    )

@@ -1,0 +1,86 @@
+"""Where the settings come from, and errors that say which key of which file is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmgate import config
+from llmgate.errors import ConfigError
+
+MODEL = '[models.local]\nbackend = "embedded"\npath = "m.gguf"\nwrapper = "dolphin"\n'
+
+
+def test_with_no_file_the_shipped_model_is_configured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = config.load(env={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert list(settings.models) == ["llmgate-tiny"]
+    assert Path(settings.models["llmgate-tiny"].path).is_file()
+    assert settings.models["llmgate-tiny"].sampling.temperature == 0.0
+
+
+def test_a_file_is_read_and_its_paths_count_from_it(tmp_path):
+    file = tmp_path / "llmgate.toml"
+    file.write_text(MODEL + "[models.local.sampling]\ntemperature = 0.2\n[server]\nport = 1234\n")
+    settings = config.load(file, env={})
+    local = settings.models["local"]
+    assert local.path == str(tmp_path / "m.gguf")
+    assert (local.wrapper, local.sampling.temperature, settings.server.port) == ("dolphin", 0.2, 1234)
+
+
+def test_the_order_of_places(tmp_path, monkeypatch):
+    places = {}
+    for name in ("explicit", "environment", "working", "user"):
+        folder = tmp_path / name / ("llmgate" if name == "user" else "")
+        folder.mkdir(parents=True)
+        places[name] = folder / "llmgate.toml"
+        places[name].write_text(f"[models.{name}]\n")
+    monkeypatch.chdir(tmp_path / "working")
+    env = {"LLMGATE_CONFIG": str(places["environment"]), "XDG_CONFIG_HOME": str(tmp_path / "user")}
+    assert list(config.load(places["explicit"], env).models) == ["explicit"]
+    assert list(config.load(None, env).models) == ["environment"]
+    del env["LLMGATE_CONFIG"]
+    assert list(config.load(None, env).models) == ["working"]
+    places["working"].unlink()
+    assert list(config.load(None, env).models) == ["user"]
+
+
+def test_the_key_of_the_environment_goes_over_the_file(tmp_path):
+    file = tmp_path / "llmgate.toml"
+    file.write_text('[server]\napi_key = "file"\n')
+    assert config.load(file, {}).server.api_key == "file"
+    assert config.load(file, {"LLMGATE_API_KEY": "env"}).server.api_key == "env"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[models.a]\nwraper = 'x'", "unknown key 'models.a.wraper'.*Did you mean 'wrapper'"),
+        ("[sever]", "unknown key 'sever'.*Did you mean 'server'"),
+        ("[server]\nport = 'x'", "server.port: Expected int"),
+        ("[server]\nport = 70000", "server.port"),
+        ("[models.a]\nqueue = -1", "models.a.queue"),
+        ("[models.a]\nsampling = {temprature = 1}", "'models.a.sampling.temprature'.*'temperature'"),
+        ("[models.a]\nsampling = {temperature = 'hot'}", "models.a.sampling.temperature"),
+        ("[models.a]\ntimeouts = 5", "models.a.timeouts must be a table"),
+        ("models = 5", "models must be a table"),
+        ("[models]\na = 5", "models.a must be a table"),
+        ("= 5", "not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_key_file_and_match(tmp_path, text, message):
+    file = tmp_path / "llmgate.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        config.load(file, env={})
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_or_unreadable_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.toml does not exist"):
+        config.load(tmp_path / "gone.toml", env={})
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="can't read"):
+        config.load(binary, env={})
