@@ -120,13 +120,26 @@ def load(file: Path | None = None, env: Mapping[str, str] = os.environ) -> Setti
 
 def default_settings() -> Settings:
     """Settings with the model that comes with llmgate and nothing else."""
-    return Settings(models={DEFAULT_MODEL: default_model()})
+    return Settings(models={DEFAULT_MODEL: ModelSettings()})
 
 
-def default_model(wrapper: str = "chatml") -> ModelSettings:
-    """The shipped model: greedy, since it is too small to survive sampling."""
-    return ModelSettings(
-        path=str(resources.default_model()), wrapper=wrapper, sampling=Sampling(temperature=0.0)
+def is_shipped(model: ModelSettings) -> bool:
+    """Whether these settings are about the model that comes with llmgate."""
+    return model.backend == "embedded" and model.path is None
+
+
+def with_facts(model: ModelSettings) -> ModelSettings:
+    """The settings with what is known of the model itself where they say nothing.
+
+    So far only the shipped model's facts are known: they stand beside its file.
+    """
+    if not is_shipped(model):
+        return model
+    facts = tomllib.loads(resources.default_model().with_suffix(".toml").read_text("utf-8"))
+    return msgspec.structs.replace(
+        model,
+        options={**facts["options"].get(model.wrapper, {}), **model.options},
+        sampling=model.sampling.over(msgspec.convert(facts["sampling"], Sampling)),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from llmgate.backends import Backend, open_backend
-from llmgate.config import Settings
+from llmgate.config import Settings, with_facts
 from llmgate.errors import ConfigError, ContextOverflow, LlmgateError, OutputError, UnknownModel
 from llmgate.types import Completion, Delta, Message, Note, Prompt, Request, Sampling, Usage
 from llmgate.wrappers import Wrapper
@@ -50,6 +50,7 @@ class Gateway:
         routes = {}
         for name, model in settings.models.items():
             try:
+                model = with_facts(model)
                 wrapper = Wrapper.load(model.wrapper, model.options, settings.user_folder)
                 routes[name] = Route(open_backend(name, model), wrapper, model.sampling)
             except ConfigError as error:

@@ -12,6 +12,7 @@ from llmgate.errors import ConfigError, UnknownName
 
 Kind = Literal["templates", "grammars"]
 _SUFFIX: dict[Kind, str] = {"templates": ".jinja", "grammars": ".gbnf"}
+_ONE: dict[Kind, str] = {"templates": "wrapper", "grammars": "grammar"}
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -50,7 +51,7 @@ def read(kind: Kind, name: str, user: Path | None = None) -> str:
                     return path.read_text(encoding="utf-8")
                 except (OSError, UnicodeDecodeError) as error:
                     raise ConfigError(f"can't read {path}: {error}.") from error
-    raise UnknownName(kind.removesuffix("s"), name, names(kind, user))
+    raise UnknownName(_ONE[kind], name, names(kind, user))
 
 
 def _folders(kind: Kind, user: Path | None) -> list[Path]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from llmgate import config
 from llmgate.errors import ConfigError
+from llmgate.types import Sampling
 
 MODEL = '[models.local]\nbackend = "embedded"\npath = "m.gguf"\nwrapper = "dolphin"\n'
 
@@ -16,8 +15,17 @@ def test_with_no_file_the_shipped_model_is_configured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = config.load(env={"XDG_CONFIG_HOME": str(tmp_path)})
     assert list(settings.models) == ["llmgate-tiny"]
-    assert Path(settings.models["llmgate-tiny"].path).is_file()
-    assert settings.models["llmgate-tiny"].sampling.temperature == 0.0
+    assert config.is_shipped(settings.models["llmgate-tiny"])
+
+
+def test_the_shipped_models_facts_stand_where_its_settings_say_nothing():
+    model = config.with_facts(config.ModelSettings(wrapper="airoboros"))
+    assert model.sampling.temperature == 0.0
+    assert model.options == {"indent": 0, "section_separators": False}
+    chosen = config.ModelSettings(options={"indent": 4}, sampling=Sampling(temperature=0.5))
+    assert config.with_facts(chosen) == chosen
+    other = config.ModelSettings(path="other.gguf")
+    assert config.with_facts(other) is other
 
 
 def test_a_file_is_read_and_its_paths_count_from_it(tmp_path):

@@ -161,7 +161,7 @@ async def test_an_unknown_model_is_refused_with_the_known_ones():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (ModelSettings(wrapper="chatmel"), "models.x: unknown template 'chatmel'.*'chatml'"),
+        (ModelSettings(wrapper="chatmel"), "models.x: unknown wrapper 'chatmel'.*'chatml'"),
         (ModelSettings(backend="lamacpp"), "models.x: unknown backend 'lamacpp'.*'llamacpp'"),
         (ModelSettings(options={"indnet": 2}), "no option 'indnet'.*'indent'"),
         (ModelSettings(options={"indent": "x"}), "indent"),

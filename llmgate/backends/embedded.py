@@ -258,7 +258,7 @@ class EmbeddedBackend:
             raise BackendUnreachable(
                 f"The model {self._model!r} is not available: {failed}"
             ) from None
-        except WorkerDied as died:
+        except (WorkerDied, OSError) as died:
             raise BackendUnreachable(
                 f"The process of the model {self._model!r} could not be started: {died}"
             ) from None

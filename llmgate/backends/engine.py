@@ -26,6 +26,7 @@ BATCH = 512
 DEFAULT_CONTEXT = 8192
 _LOG_ERROR = 4
 _WARM_UP_TOKENS = 32
+_THREAD_BYTES = 32 * 1024 * 1024
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -214,7 +215,7 @@ class Engine:
         return model
 
     def _make_context(self, load: Load, size: int) -> api.llama_context_p:
-        threads = load.threads or _available_cpus()
+        threads = load.threads or self._useful_threads()
         params = api.llama_context_default_params()
         params.n_ctx = size
         params.n_batch = params.n_ubatch = min(BATCH, size)
@@ -227,6 +228,15 @@ class Engine:
                 f"{self._last_error()}. A smaller `context` needs less memory."
             )
         return context
+
+    def _useful_threads(self) -> int:
+        """All processors there are, but not more than the model has work for.
+
+        Threads wait for each other many times per token. With a small model that is all they
+        do, and on a busy machine each wait may cost a slice of the scheduler's time (measured
+        with 3 MB of weights: 340 tokens per second with one thread, 7 with two).
+        """
+        return min(_available_cpus(), 1 + int(api.llama_model_size(self._model)) // _THREAD_BYTES)
 
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
         if level == _LOG_ERROR and (line := text.decode("utf-8", "replace").strip()):

@@ -39,11 +39,16 @@ def read(body: str) -> Failure | None:
 
     A body that is not JSON counts as the message itself.
     """
+    value = decoded(body)
+    return Failure(_short(body)) if value is None else find(value)
+
+
+def decoded(text: str) -> Any:
+    """The value of a JSON text, None if it is not JSON that can be used."""
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return Failure(_short(body))
-    return find(value)
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
 
 
 def find(value: Any) -> Failure | None:
@@ -62,10 +67,7 @@ def find(value: Any) -> Failure | None:
 def inner(value: Any) -> Failure:
     """The failure in the value of an `error` or `detail` field."""
     if isinstance(value, str):
-        try:
-            nested = msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            nested = None
+        nested = decoded(value)
         return inner(nested) if isinstance(nested, dict) else Failure(_short(value))
     if isinstance(value, list):
         return Failure(_short("; ".join(inner(item).message for item in value)))

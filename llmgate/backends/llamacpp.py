@@ -28,7 +28,6 @@ from llmgate.errors import (
 from llmgate.types import Caps, Delta, Note, Prompt, Usage
 
 _SHORT_ANSWER = 10.0
-_DRAIN = 0.2
 # llama-server closes idle connections after five seconds: ours must go first.
 _KEEPALIVE = 2.0
 _BODY_START = 1 << 16
@@ -50,10 +49,9 @@ class LlamaCppBackend:
         self._caps = Caps(grammar=True, tokenize=True)
         self._known = False
         self._added_bos = ""
-        key = settings.api_key
         self._client = httpx.AsyncClient(
             transport=transport,
-            headers={"Authorization": f"Bearer {key}"} if key else None,
+            headers=_authorization(model, settings.api_key),
             timeout=_http_timeouts(settings.timeouts),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE),
             # The server is where the settings say, whatever the environment says of proxies.
@@ -95,7 +93,6 @@ class LlamaCppBackend:
                 if last:
                     for delta in self._end(reply):
                         yield delta
-                    await _drain(events)
                     return
         raise self._cut()
 
@@ -117,15 +114,9 @@ class LlamaCppBackend:
 
     async def _learn(self) -> None:
         """Read the context's size, and whether the server adds a BOS that we must not repeat."""
-        try:
-            props = await self._ask("GET", "/props")
-            probe = await self._ask("POST", "/tokenize", {"content": "", "add_special": True})
-        except (BackendUnreachable, BackendTimeout):
-            raise
-        except LlmgateError:
-            # Closed to us, or an older server: its own judgement has to do.
-            self._known = True
-            return
+        props = await self._ask_if_allowed("GET", "/props")
+        question = {"content": "", "add_special": True}
+        probe = await self._ask_if_allowed("POST", "/tokenize", question)
         self._known = True
         settings = props.get("default_generation_settings")
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
@@ -134,8 +125,18 @@ class LlamaCppBackend:
         if probe.get("tokens") and isinstance(bos := props.get("bos_token"), str):
             self._added_bos = bos
 
+    async def _ask_if_allowed(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The same as `_ask`, but a server that is up and does not tell has told nothing."""
+        try:
+            return await self._ask(method, path, body)
+        except (BackendUnreachable, BackendTimeout):
+            raise
+        except LlmgateError:
+            return {}
+
     async def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """One short question, answered by a JSON object."""
+        self._check_open()
         content = None if body is None else _encode(body)
         try:
             async with asyncio.timeout(_SHORT_ANSWER):
@@ -146,10 +147,7 @@ class LlamaCppBackend:
             raise self._unreached(error) from error
         if response.status_code != 200:
             raise self._refused(response, response.text)
-        try:
-            reply = msgspec.json.decode(response.content)
-        except msgspec.DecodeError:
-            reply = None
+        reply = failures.decoded(response.text)
         if not isinstance(reply, dict):
             raise self._foreign(response, response.text)
         if failure := failures.find(reply):
@@ -158,6 +156,7 @@ class LlamaCppBackend:
 
     async def _events(self, body: bytes) -> AsyncGenerator[Event, None]:
         """The events of one answer. Closing this closes the connection."""
+        self._check_open()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.first_token
         request = self._client.build_request(
@@ -207,13 +206,17 @@ class LlamaCppBackend:
         except httpx.HTTPError as error:
             raise self._cut(f": {error}" if str(error) else "") from error
 
+    def _check_open(self) -> None:
+        if self._client.is_closed:
+            raise BackendUnreachable(f"The connection to the server at {self._url} is closed.")
+
     def _reply(self, event: Event) -> dict[str, Any]:
         """The object in an event. Raises what the server reports in it."""
         if event.data == "[DONE]":
             return {}
         if (failure := _failure(event)) is not None:
             raise failures.classify(failure, 200, self._url, None)
-        reply = _decoded(event.data)
+        reply = failures.decoded(event.data)
         if not isinstance(reply, dict):
             raise BackendError(
                 f"The server at {self._url} sent an event that is no JSON object: "
@@ -287,6 +290,15 @@ def _base_url(model: str, url: str | None) -> str:
     return mended
 
 
+def _authorization(model: str, key: str | None) -> dict[str, str]:
+    """The header that carries the key. Raises `ConfigError` for a key that no header can."""
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"the `api_key` of the model {model!r} can't stand in a header.")
+    return {"Authorization": f"Bearer {key}"}
+
+
 def _http_timeouts(timeouts: Timeouts) -> httpx.Timeout:
     longest = max(timeouts.first_token, timeouts.between_tokens)
     return httpx.Timeout(longest, connect=timeouts.connect)
@@ -321,18 +333,11 @@ def _encode(body: Any) -> bytes:
         raise RequestError(f"The text is not valid Unicode: {error}.") from error
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return None
-
-
 def _failure(event: Event) -> failures.Failure | None:
     """The failure that an event reports."""
     if event.name == "error":
         return failures.inner(event.data)
-    return failures.find(_decoded(event.data))
+    return failures.find(failures.decoded(event.data))
 
 
 def _usage(reply: dict[str, Any]) -> Usage:
@@ -363,11 +368,3 @@ async def _body_start(response: httpx.Response) -> str:
                 if len(body) > _BODY_START:
                     break
     return body.decode("utf-8", "replace")
-
-
-async def _drain(events: AsyncIterator[Event]) -> None:
-    """Read up to the end of a complete answer: only then can its connection serve again."""
-    with contextlib.suppress(TimeoutError, LlmgateError):
-        async with asyncio.timeout(_DRAIN):
-            async for _ in events:
-                pass

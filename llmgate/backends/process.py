@@ -26,8 +26,8 @@ from llmgate.backends.pipe import (
 _READ_SIZE = 1 << 16
 _GRACE = 2.0
 _LOG_LINES = 5
-# The worker sees the same modules as this process, and never those of the working directory.
-_PROGRAM = (
+# The worker finds the same modules as this process, installed or not.
+PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from llmgate.backends import worker; worker.main()"
 )
 _CRASHES = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT", "SIGFPE")
@@ -69,7 +69,7 @@ class Worker:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            _PROGRAM,
+            PROGRAM,
             *sys.path,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

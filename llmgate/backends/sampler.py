@@ -38,7 +38,9 @@ class Sampler:
         for token in prompt[-PENALTY_WINDOW:]:
             api.llama_sampler_accept(self._chain, token)
         if grammar is not None:
-            self._grammar = api.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
+            # C would read up to a NUL, and take an empty grammar for no grammar at all.
+            if grammar.strip() and "\0" not in grammar:
+                self._grammar = api.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
             if not self._grammar:
                 self.close()
                 raise GrammarError("llama.cpp refuses this grammar.", param="grammar")

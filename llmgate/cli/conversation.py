@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from llmgate.config import Settings
+from llmgate.config import Settings, with_facts
 from llmgate.errors import ContextOverflow, UnknownName
 from llmgate.gateway import Gateway
 from llmgate.types import Completion, Delta, Message, Note, Prompt, Request
@@ -21,7 +21,7 @@ class Chat:
         """Raises `ConfigError` for settings that can't be used."""
         self.gateway = Gateway.open(settings)
         self.model = next(iter(self.gateway.routes))
-        self._user_folder = settings.user_folder
+        self._settings = settings
         self._head = (Message("system", system),) if system else ()
         self._turns: list[Message] = []
         self._last: tuple[Prompt, str] | None = None
@@ -44,8 +44,11 @@ class Chat:
 
     def use_wrapper(self, name: str) -> None:
         """Write prompts in another format from now on. Raises `UnknownName`."""
+        # Options belong to the wrapper that they were chosen for: the new one has its own.
+        chosen = self._settings.models[self.model]
+        chosen = with_facts(msgspec.structs.replace(chosen, wrapper=name, options={}))
+        wrapper = Wrapper.load(name, chosen.options, self._settings.user_folder)
         route = self.gateway.route(self.model)
-        wrapper = Wrapper.load(name, user=self._user_folder)
         self.gateway.routes[self.model] = msgspec.structs.replace(route, wrapper=wrapper)
 
     def forget(self) -> None:

@@ -101,12 +101,13 @@ def read(file: str) -> bytes:
 
 def pilot_warning(settings: Settings) -> str | None:
     """What a person should know who talks to the model that comes with llmgate."""
-    from llmgate.config import DEFAULT_MODEL
+    from llmgate.config import is_shipped
 
-    if DEFAULT_MODEL not in settings.models:
+    names = [name for name, model in settings.models.items() if is_shipped(model)]
+    if not names:
         return None
     return (
-        f"{DEFAULT_MODEL} is a 2.8 MB test pilot, not an assistant: it shows that everything works."
+        f"{names[0]} is a 2.8 MB test pilot, not an assistant: it shows that everything works."
         "\nUse a model of your own with --model FILE.gguf."
     )
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,9 @@ class Terminal:
         self._chat = chat
         self._multiline = False
         self._leaving = False
-        self._session = _session(folder) if sys.stdin.isatty() and sys.stdout.isatty() else None
+        self._session = None
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            self._session = _session(folder, lambda: self._multiline)
 
     async def run(self) -> None:
         """Converse until /exit or the end of the input."""
@@ -154,7 +156,7 @@ def _interrupts(task: asyncio.Task[None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def _session(folder: Path | None) -> PromptSession[str]:
+def _session(folder: Path | None, multiline: Callable[[], bool]) -> PromptSession[str]:
     """A line editor with a history, kept in the user's folder where that can be written."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -172,7 +174,7 @@ def _session(folder: Path | None) -> PromptSession[str]:
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
         """Alt-Enter: a new line while Enter sends, sends while Enter makes new lines."""
-        if event.current_buffer.multiline():
+        if multiline():
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")

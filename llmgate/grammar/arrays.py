@@ -57,10 +57,7 @@ def array(builder: Builder, facts: Facts, hint: str, node: Node) -> str | None:
     # From the last position to the first, each optional one holds what comes after it.
     for number in range(len(items) - 1, -1, -1):
         step = f"{items[number]} {tail}".rstrip()
-        if number:
-            step = f'"," {ws} {step}'
-        else:
-            step = f"{step} {ws}"
+        step = f'"," {ws} {step}' if number else f"{step} {ws}"
         if number >= least:
             rule = builder.rule(f"{hint}-rest", step)
             tail = f"{rule}?"

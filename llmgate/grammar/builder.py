@@ -22,7 +22,7 @@ PRIMITIVES: Final[dict[str, str]] = {
     # A code point in \u notation: surrogates only in pairs, since a lone one is no character.
     "unicode": '"u" ("0" hex hex hex | beyond)',
     "beyond": (
-        '[1-9a-cA-CefEF] hex hex hex | [dD] [0-7] hex hex'
+        "[1-9a-cA-CefEF] hex hex hex | [dD] [0-7] hex hex"
         ' | [dD] [89abAB] hex hex "\\\\u" [dD] [c-fC-F] hex hex'
     ),
     "char": '[^"\\\\\\x00-\\x1F] | "\\\\" (["\\\\/bfnrt] | unicode)',
@@ -37,16 +37,14 @@ PRIMITIVES: Final[dict[str, str]] = {
         ' | "-" ([12] [0-9] [0-9] | "3" [01] [0-9] | "32" [0-4])))'
     ),
     "fraction": '"." [0-9]{1,24}',
-    "value": 'object | array | string | number | boolean | null',
+    "value": "object | array | string | number | boolean | null",
     "object": '"{" ws (member ("," ws member)* ws)? "}"',
     "member": 'string ":" sp value',
     "array": '"[" ws (value ("," ws value)* ws)? "]"',
 }
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 _USES: Final[dict[str, tuple[str, ...]]] = {
-    name: tuple(
-        word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body)))
-    )
+    name: tuple(word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body))))
     for name, body in PRIMITIVES.items()
 }
 _UNFIT = re.compile(r"[^a-zA-Z0-9]+")
@@ -66,6 +64,8 @@ class Builder:
     """The rules of one grammar while it is being made."""
 
     def __init__(self, root: str = "root") -> None:
+        if root in PRIMITIVES or not re.fullmatch("[a-zA-Z][a-zA-Z0-9-]*", root):
+            raise ValueError(f"{root!r} can't be the name of a grammar's first rule")
         self.root = root
         self.rules: dict[str, str] = {}
         self._by_body: dict[str, str] = {}
@@ -77,7 +77,8 @@ class Builder:
 
     def restore(self, state: tuple[dict[str, str], dict[str, str], set[str]]) -> None:
         """Go back to what there was at a snapshot."""
-        self.rules, self._by_body, self._taken = (part.copy() for part in state)  # type: ignore[assignment]
+        rules, by_body, taken = state
+        self.rules, self._by_body, self._taken = rules.copy(), by_body.copy(), taken.copy()
 
     def use(self, name: str) -> str:
         """Bring the named common rule in, with what it needs; returns the name."""

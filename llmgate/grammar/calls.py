@@ -110,9 +110,7 @@ def _calls(
     return f"{call} {following}{{0,{_MOST_CALLS - 1}}}"
 
 
-def _arguments(
-    builder: Builder, tool: Tool, shape: CallShape, relaxed: dict[Relaxed, None]
-) -> str:
+def _arguments(builder: Builder, tool: Tool, shape: CallShape, relaxed: dict[Relaxed, None]) -> str:
     """The expression for one tool's arguments: an object, whatever else its schema says."""
     parameters = tool.parameters
     if not isinstance(parameters, dict):

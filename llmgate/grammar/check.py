@@ -69,7 +69,8 @@ def _defined(program: Program) -> None:
         index = program.index[name]
         if program.productions[index] is None:
             raise GrammarError(
-                f"grammar, {program.place(index)}: the rule {name!r} is not defined.", hint=suggestion(name, defined)
+                f"grammar, {program.place(index)}: the rule {name!r} is not defined.",
+                hint=suggestion(name, defined),
             )
     if "root" not in program.index:
         what = "the grammar is empty" if not known else "the grammar has no rule 'root'"

@@ -16,7 +16,7 @@ from llmgate.errors import GrammarError
 
 # llama.cpp refuses counts from 2,000 on, and lets a larger upper bound quietly become none.
 MOST_REPEATED: Final = 2000
-_DEEPEST_GROUP: Final = 200
+_DEEPEST_GROUP: Final = 100
 _LARGEST: Final = 2_000_000
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9-]+")
@@ -24,7 +24,7 @@ _SPACE: Final = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _SPACE_LINES: Final = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
 _PLAIN: Final = re.compile(r'[^"\\]+')
 _COUNT: Final = re.compile(r"\{[ \t]*([0-9]+)[ \t]*(?:(,)[ \t]*([0-9]+)?[ \t]*)?\}")
-_COUNT_LINES: Final = re.compile(r"\{\s*([0-9]+)\s*(?:(,)\s*([0-9]+)?\s*)?\}")
+_COUNT_LINES: Final = re.compile(_COUNT.pattern.replace(r"[ \t]", r"[ \t\r\n]"))
 _HEX: Final = {"x": 2, "u": 4, "U": 8}
 _ESCAPES: Final = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "[": "[", "]": "]"}
 
@@ -109,9 +109,8 @@ class _Reader:
         self.text = text
         self.base = ""
         self.depth = 0
-        for bad in ("\0", "\ufeff"):
-            if bad in text:
-                self.fail(text.index(bad), f"the character U+{ord(bad):04X} can't stand here")
+        if "\0" in text:
+            self.fail(text.index("\0"), "the character U+0000 can't stand here")
         if lone := re.search("[\ud800-\udfff]", text):
             self.fail(lone.start(), "a lone surrogate can't stand here")
 
@@ -141,7 +140,9 @@ class _Reader:
                 hint = None
                 if text.startswith("_", colon):
                     hint = "Names have letters, digits and '-' only."
-                self.fail(colon, f"expected '::=' after {name[0]!r}, found {self.found(colon)}", hint)
+                self.fail(
+                    colon, f"expected '::=' after {name[0]!r}, found {self.found(colon)}", hint
+                )
             rule = program.symbol(name[0])
             if program.productions[rule] is not None:
                 self.fail(at, f"the rule {name[0]!r} is defined twice")
@@ -152,7 +153,7 @@ class _Reader:
             if at < len(text) and text[at] not in "\r\n":
                 hint = None
                 if text.startswith("::=", at):
-                    hint = "The rule before it is not complete: a body can't be empty, write \"\"."
+                    hint = 'The rule before it is not complete: a body can\'t be empty, write "".'
                 self.fail(at, f"expected the end of the rule, found {self.found(at)}", hint)
             at = self.space(at, True)
 
@@ -228,16 +229,16 @@ class _Reader:
     def literal(self, at: int, out: list[Symbol]) -> int:
         text = self.text
         begin = at - 1
-        while at < len(text):
+        while not text.startswith('"', at):
+            if at >= len(text):
+                self.fail(begin, "the string literal has no closing '\"'")
             if plain := _PLAIN.match(text, at):
                 out.extend([Literal(ord(char)) for char in plain[0]])
                 at = plain.end()
-            elif text[at] == '"':
-                return at + 1
             else:
                 code, at = self.escape(at)
                 out.append(Literal(code))
-        self.fail(begin, "the string literal has no closing '\"'")
+        return at + 1
 
     def escape(self, at: int) -> tuple[int, int]:
         kind = self.text[at + 1 : at + 2]

@@ -42,18 +42,23 @@ class Stacks:
     def step(self, stacks: frozenset[int], code: int) -> frozenset[int]:
         """The stacks after one more character; none when it does not fit."""
         known = self._steps.get((stacks, code))
-        if known is not None:
-            return known
+        if known is None:
+            out: set[int] = set()
+            for stack in self.past(stacks, code):
+                out |= self._close(stack)
+            known = self._steps[stacks, code] = frozenset(out)
+        return known
+
+    def past(self, stacks: frozenset[int], code: int) -> set[int]:
+        """The stacks after one more character as they are, with a rule on top where one is."""
         out: set[int] = set()
         for stack in stacks:
-            if stack == _DONE:
-                continue
-            symbol = self.top(stack)
-            assert not isinstance(symbol, int)
-            if symbol.has(code):
-                out |= self._close(self._rest(stack))
-        stepped = self._steps[stacks, code] = frozenset(out)
-        return stepped
+            if stack != _DONE:
+                symbol = self.top(stack)
+                assert not isinstance(symbol, int)
+                if symbol.has(code):
+                    out.add(self._rest(stack))
+        return out
 
     def top(self, stack: int) -> Symbol:
         """What the stack waits for."""
@@ -164,15 +169,16 @@ def after(prefix: str, rules: dict[str, str]) -> str:
 
     run = Stacks(program, bring)
     stacks = run.start()
+    left: set[int] = set(stacks)
     for number, char in enumerate(prefix):
-        stacks = run.step(stacks, ord(char))
-        if not stacks:
+        left = run.past(stacks, ord(char))
+        if not left:
             raise ValueError(
                 f"the prefill {prefix!r} does not fit the grammar from character {number} on: "
                 f"{prefix[number:]!r}"
             )
-    bodies = sorted({_source(program, run.remainder(stack)) for stack in stacks})
-    return " | ".join(bodies)
+        stacks = run.step(stacks, ord(char))
+    return " | ".join(sorted({_source(program, run.remainder(stack)) for stack in left}))
 
 
 def _source(program: Program, symbols: list[Symbol]) -> str:

@@ -40,7 +40,7 @@ def number(builder: Builder, facts: Facts, hint: str, whole: bool) -> str | None
         return None
     if not body:
         return builder.use("integer" if whole else "number")
-    return builder.rule("integer" if whole else "number", body)
+    return builder.rule(hint, body)
 
 
 def _whole(
@@ -87,7 +87,8 @@ def decimals(
         start, open_start = (0, False) if low is None or low < 0 else (low, above)
         parts.append(_positive(builder, start, high, open_start, below))
     if low is None or low < 0:
-        start, open_start = (0, True) if high is None or high >= 0 else (-high, below)
+        # Zero with a sign is zero, so it is allowed where zero is.
+        start, open_start = (0, False) if high is None or high > 0 else (-high, below)
         end = None if low is None else -low
         parts.append(f'"-" {_grouped(_positive(builder, start, end, open_start, above))}')
     return " | ".join(parts)

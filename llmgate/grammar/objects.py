@@ -19,7 +19,8 @@ _ANY_KEY: Final = frozenset(("", ".*", "^.*$", "^.*", ".*$", "^", "$", "^.*?$", 
 def object_(builder: Builder, facts: Facts, hint: str, node: Node) -> str | None:
     """A rule for the objects that the facts allow; None if there are none."""
     pairs: list[tuple[str, bool]] = []
-    names = list(dict.fromkeys(name for part in facts.objects for name in part.properties))
+    ordered = sorted(facts.objects, key=lambda part: part.order)
+    names = list(dict.fromkeys(name for part in ordered for name in part.properties))
     names += [name for name in facts.required if name not in names]
     if facts.lead in names:
         names.remove(facts.lead)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Final
 
 from llmgate.errors import GrammarError, Unsupported, suggestion
+
+_OLD_DRAFT: Final = re.compile(r"json-schema\.org/draft-0[3467]/")
 
 
 class References:
@@ -15,6 +17,9 @@ class References:
     def __init__(self, document: object, base: str) -> None:
         self.document = document
         self.base = base
+        # Before draft 2019-09, what stands beside a reference does not count.
+        draft = document.get("$schema") if isinstance(document, dict) else None
+        self.lone = isinstance(draft, str) and _OLD_DRAFT.search(draft) is not None
         self._named: dict[str, tuple[Any, str]] | None = None
 
     def resolve(self, reference: object, path: str) -> tuple[Any, str]:
@@ -47,7 +52,11 @@ class References:
         self, document: Any, base: str, fragment: str, reference: str, path: str
     ) -> tuple[Any, str]:
         here = document
-        for part in unquote(fragment).split("/")[1:]:
+        if "%" in fragment:
+            from urllib.parse import unquote
+
+            fragment = unquote(fragment)
+        for part in fragment.split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
             if isinstance(here, dict) and key in here:
                 here = here[key]
@@ -66,7 +75,10 @@ class References:
             self._named = {}
             for schema, path in _walk(self.document, self.base):
                 for keyword, mark in (
-                    ("$id", ""), ("id", ""), ("$anchor", "#"), ("$dynamicAnchor", "#")
+                    ("$id", ""),
+                    ("id", ""),
+                    ("$anchor", "#"),
+                    ("$dynamicAnchor", "#"),
                 ):
                     name = schema.get(keyword)
                     if isinstance(name, str) and name:

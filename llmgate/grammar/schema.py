@@ -9,8 +9,9 @@ from llmgate.grammar import numbers
 from llmgate.grammar.arrays import array
 from llmgate.grammar.builder import Builder
 from llmgate.grammar.check import productive
+from llmgate.grammar.collect import choose, collect
 from llmgate.grammar.disjoint import disjoint
-from llmgate.grammar.facts import TYPES, Facts, Located, collect, fits
+from llmgate.grammar.facts import TYPES, Facts, Located, fits
 from llmgate.grammar.gbnf import Program
 from llmgate.grammar.objects import object_
 from llmgate.grammar.refs import References
@@ -18,11 +19,12 @@ from llmgate.grammar.strings import enumeration, string
 from llmgate.grammar.values import Grammar, Relaxed
 
 _Key = frozenset[int]
-_DEEPEST: Final = 200
+# Python's own limit of 1,000 calls is reached at about 150.
+_DEEPEST: Final = 100
 # Choices inside choices multiply when they are merged; from here on they are left out.
 _MOST_BRANCHES: Final = 2_000
-# Keywords beside `$ref` or `anyOf` that change nothing about which values are right.
-_TELLING: Final = frozenset(
+# Keywords beside `$ref` that change nothing about which values are right.
+_REMARKS: Final = frozenset(
     (
         "$comment", "$defs", "$id", "$schema", "contentEncoding", "contentMediaType",
         "definitions", "default", "deprecated", "description", "example", "examples", "nullable",
@@ -74,10 +76,8 @@ class Compiler:
         while True:
             before = self.builder.snapshot()
             try:
-                if arguments:
-                    found = self._arguments(hint, lead)
-                else:
-                    found = self.node((self.start,), hint)
+                start = (self.start,)
+                found = self._arguments(hint, lead) if arguments else self.node(start, hint)
             except RecursionError:
                 raise _too_deep(self.start[1]) from None
             dead = self._without_end() if self._recursive else set()
@@ -147,8 +147,8 @@ class Compiler:
     def _compile(self, parts: tuple[Located, ...], hint: str) -> str | None:
         schema, path = parts[0]
         if len(parts) == 1 and isinstance(schema, dict) and "$ref" in schema:
-            others = schema.keys() - _TELLING
-            if len(others) == 1:
+            others = schema.keys() - _REMARKS
+            if len(others) == 1 or self.references.lone:
                 target = self.references.resolve(schema["$ref"], f"{path}/$ref")
                 return self.node((target,), target[1].rpartition("/")[2])
         facts = Facts(path)
@@ -177,10 +177,7 @@ class Compiler:
             if alone:
                 way = self.node((branch,), hint)
             else:
-                merged = facts.copy()
-                merged.groups, merged.open = others.copy(), set(group.open)
-                collect(merged, branch, self.references)
-                way = self._choose(merged, hint)
+                way = self._choose(choose(facts, group, branch, self.references), hint)
             if way is not None:
                 found.append(way)
                 taken.append(branch)

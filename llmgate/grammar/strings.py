@@ -34,7 +34,7 @@ _FORMATS: Final[dict[str, tuple[str, int, int]]] = {
     "date": (_DATE, 10, 10),
     "time": (_TIME, 9, 24),
     "date-time": (f'({_DATE}) "T" {_TIME}', 20, 35),
-    "uuid": (" \"-\" ".join(f"[0-9a-fA-F]{{{count}}}" for count in (8, 4, 4, 4, 12)), 36, 36),
+    "uuid": (' "-" '.join(f"[0-9a-fA-F]{{{count}}}" for count in (8, 4, 4, 4, 12)), 36, 36),
     "ipv4": (' "." '.join([_OCTET] * 4), 7, 15),
 }
 

@@ -11,12 +11,15 @@ answer counts only if each of its strings stands in the text.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmgate.repair.strict import MAX_DEPTH, STRICT, deep_error, too_deep
 from llmgate.types import Note
+
+if TYPE_CHECKING:
+    from llmgate.repair.reader import Document
 
 __all__ = ["MAX_DEPTH", "Repaired", "loads"]
 

@@ -13,7 +13,7 @@ _STRING_SPECIAL = {closer: re.compile(rf"[{closer}\\]") for closer in QUOTES.val
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(u[0-9a-fA-F]{0,3}\Z|\Z)|(.))", re.DOTALL)
 _ESCAPES = {**dict(zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True)), "'": "'", "`": "`"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-SPACE = re.compile(r"\s*")
+_NOT_SPACE = re.compile(r"\S")
 _END_TEXT = (
     r"(?:<\|[^|<>\n]{0,40}\|>|<\|>|</?s>|<｜[^｜<>\n]{1,40}｜>|<(?:end_of_turn|eos|EOS_TOKEN)>)"
 )
@@ -22,12 +22,25 @@ END = re.compile(_END_TEXT + r"|```|</tool_call>")
 KEY = re.compile(r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]{0,100}'|[“‘][^”’\n]{0,100}[”’])\s*:""")
 _CUT_KEY = re.compile(r"""(?:"(?:[^"\\]|\\.)*+"?\s*|'[^']{0,100}'?\s*)\\?\Z""")
 BARE_KEY = re.compile(r"""([A-Za-z_$][\w$.-]{0,99}|-?\d{1,20})["']?\s{0,200}:""")
+LITERALS = {"true": True, "false": False, "null": None}
+FOREIGN = {"True": True, "TRUE": True, "False": False, "FALSE": False, "None": None, "NULL": None}
+NOT_JSON = {"NaN", "Infinity", "-Infinity", "undefined"}
 WORD = "|".join(sorted({*LITERALS, *FOREIGN, *NOT_JSON}))
 ARRAY_ITEM = re.compile(rf"""["'“‘{{\[\]\d.-]|(?:{WORD})\b|\w{{1,8}}\Z""")
+PLAIN = re.compile(
+    rf"([-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|{WORD})"
+    r"""(?=[ \t]*(?:[,;}\]\[{"'“\n\r#<]|//|/\*|```|\Z))"""
+)
 START = re.compile(
     r"""\{\s*(?:["'“‘{}]|//|/\*|(?:[A-Za-z_$][\w$.-]{0,99}|\d{1,20})["']?\s*:|\Z)"""
     rf"""|\[\s*(?:["'“‘{{\[\]]|-?\d|(?:{WORD})\b|\Z)"""
 )
+
+
+def past_space(text: str, at: int) -> int:
+    """The offset of the first character at or behind `at` that is not white space."""
+    found = _NOT_SPACE.search(text, at)
+    return found.start() if found else len(text)
 
 
 class Lexer:
@@ -48,8 +61,8 @@ class Lexer:
         self.ended = "token" in self.notes
         self.text = text[:end] if self.ended else text
         self.pos = 0
-        self.stack: list[Frame] = []
-        self.open: dict[type, int] = {}
+        self.torn = False
+        self.open: dict[type, int] = {dict: 0, list: 0}
 
     def note(self, kind: str, offset: int | None = None) -> None:
         first, times = self.notes.get(kind, (self.pos if offset is None else offset, 0))
@@ -80,7 +93,7 @@ class Lexer:
                 at += 1
                 continue
             end = at - 1
-            if self.closes(at, place):
+            if self.closes(at, place, first=inner < 0):
                 self.pos = at
                 break
             missed = self.missed_end(start, inner, end, place)
@@ -129,7 +142,7 @@ class Lexer:
                 plain = plain[:-1]
         return plain
 
-    def closes(self, end: int, place: str) -> bool:
+    def closes(self, end: int, place: str, *, first: bool) -> bool:
         """Whether the quote before `end` closes its string, judged by what follows."""
         text = self.text
         at = self.peek(end)
@@ -142,12 +155,14 @@ class Lexer:
             return self.open[dict] > 0
         if char == "]":
             return self.open[list] > 0
-        if char == ",":
+        if char in ",;":
             return self.continues(self.peek(at + 1), place)
         if place == "member":
             new_line = "\n" in text[end:at] and BARE_KEY.match(text, at)
             return bool(KEY.match(text, at) or new_line)
-        return at > end and (char == '"' or char in "{[")
+        if char == ":":
+            return first  # an object in square brackets, which is not for us
+        return at > end and (char in '"{[' or bool(PLAIN.match(text, at)))
 
     def continues(self, at: int, place: str) -> bool:
         """Whether another member or item stands behind a comma."""
@@ -182,7 +197,7 @@ class Lexer:
         """The offset of what follows white space and comments."""
         text = self.text
         while True:
-            at = SPACE.match(text, at).end()  # type: ignore[union-attr]
+            at = past_space(text, at)
             if text.startswith("/*", at):
                 end = text.find("*/", at + 2) + 2
             elif text.startswith("//", at) or (hashes and text.startswith("#", at)):
@@ -196,7 +211,7 @@ class Lexer:
         """The same in a look ahead: it looks at most a few hundred characters into comments."""
         text = self.text
         while True:
-            at = SPACE.match(text, at).end()  # type: ignore[union-attr]
+            at = past_space(text, at)
             if text.startswith("/*", at):
                 end = text.find("*/", at + 2, at + 500) + 2
             elif text.startswith(("//", "#"), at):

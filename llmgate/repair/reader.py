@@ -7,19 +7,27 @@ from typing import Any
 
 import msgspec
 
-from llmgate.repair.lexer import BARE_KEY, END, QUOTES, SPACE, WORD, Lexer
+from llmgate.repair.lexer import (
+    BARE_KEY,
+    END,
+    FOREIGN,
+    LITERALS,
+    NOT_JSON,
+    PLAIN,
+    QUOTES,
+    WORD,
+    Lexer,
+    past_space,
+)
 from llmgate.repair.strict import MAX_DEPTH, STRICT, deep_error, too_deep
 
-LITERALS = {"true": True, "false": False, "null": None}
-FOREIGN = {"True": True, "TRUE": True, "False": False, "FALSE": False, "None": None, "NULL": None}
-NOT_JSON = {"NaN", "Infinity", "-Infinity", "undefined"}
-PLAIN = re.compile(
-    rf"([-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|{WORD})"
-    r"""(?=[ \t]*(?:[,}\]\[{"'“\n\r#<]|//|/\*|```|\Z))"""
-)
+_STRICT_TRIES = 100
 _CUT_NUMBER = re.compile(r"[-+]?\d*\.?\d*(?:[eE][-+]?\d*)?\Z")
 _CUT_WORD = re.compile(r"[\w$.-]+\Z")
-_PHRASE = re.compile(r"[^,}\]\n]*")
+_PHRASE_END = re.compile(rf"[,}}\]\n]|{END.pattern}")
+# 1,000 with a comma for people: a number in what notation is not ours to say.
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?=\s*[,}\n])")
+_COLON = re.compile(r"[:=][:=>]*")
 _STRAY = re.compile(r"""[^,}\]{\["'\n]{1,200}(?=[,}\]])""")
 # A string that opens with JSON in which the quotes are not escaped, so it can't be a string.
 _EMBEDDED = re.compile(r'"\s*(?:\{\s*"\w[\w$ .-]{0,100}"\s*:|\[\s*(?:"\w|\{\s*"\w))')
@@ -28,6 +36,8 @@ _MORE_MEMBERS = re.compile(r'\s{0,200},\s{0,200}"[\w$.-]{1,100}"\s{0,20}:')
 
 
 class Document(msgspec.Struct, frozen=True):
+    """A value of a text: `cut` if the text ended inside it, `lost` if its rest is unreadable."""
+
     value: Any
     cut: bool = False
     lost: bool = False
@@ -47,13 +57,33 @@ class Frame:
 class Reader(Lexer):
     """Reads one object or array after the other from a text, tolerantly, in one pass each."""
 
-    def read(self, start: int, *, braceless: bool = False) -> Document | None:
-        """The object or array that opens at `start`; None if nothing of it can be read.
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.stack: list[Frame] = []
+        self.tries = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last object or array.
+
+        `left` is what was open when the text ended, `cut` whether that was so, `lost` whether
+        the rest could not be read, `dropped` whether a member was left out,
+        `paired` whether any key had a colon. `after` and
+        `comma` say what stands before the position: a value, a comma.
+        """
+        self.stack, self.open = [], {dict: 0, list: 0}
+        self.left: list[Frame] = []
+        self.cut = self.lost = self.dropped = self.paired = self.after = self.comma = False
+
+    def read(self, start: int, *, braceless: bool = False) -> Document:
+        """The object or array that opens at `start`, or at its first key if `braceless`.
 
         Raises OutputError if it is nested too deep.
         """
         text = self.text
-        if not braceless:
+        # The decoder is exact and fast, but its errors cost time in the length of the text.
+        self.tries += 1
+        if not braceless and self.tries <= _STRICT_TRIES:
             try:
                 value, self.pos = STRICT.raw_decode(text, start)
             except (ValueError, RecursionError):
@@ -63,8 +93,7 @@ class Reader(Lexer):
                 if not too_deep(value, whole) and not _MORE_MEMBERS.match(text, self.pos):
                     return Document(value)
         self.pos = start
-        self.stack, self.open = [], {dict: 0, list: 0}
-        self.cut = self.lost = self.dropped = self.after = self.comma = False
+        self.reset()
         if braceless:
             self.note("opener")
             self.push("{", advance=0)
@@ -77,9 +106,8 @@ class Reader(Lexer):
             root = self.restarted(root)
         if self.cut:
             self.note("cut")
-        if self.dropped and not root and not self.cut:
-            return Document(root, lost=True)
-        return Document(root, self.cut, self.lost)
+        nothing = self.dropped and not (self.paired or root or self.cut)
+        return Document(root, self.cut, self.lost or nothing)
 
     def step(self) -> None:
         """Read what comes next in the innermost open object or array."""
@@ -94,7 +122,9 @@ class Reader(Lexer):
         if char in "}]":
             self.close(dict if char == "}" else list)
             return
-        if char == ",":
+        if char in ",;":
+            if char == ";":
+                self.note("comma")
             if not self.after:
                 self.note("trailing")
             self.after, self.comma = False, True
@@ -188,12 +218,14 @@ class Reader(Lexer):
 
     def restarted(self, root: Any) -> Any:
         """The inner object, if the model began again: `{"function": {"function": "x", …`."""
-        left, self.left = self.left, []
+        left = self.left
         key = next(iter(root), None) if isinstance(root, dict) and len(root) == 1 else None
         inner = root[key] if key is not None else None
         if not isinstance(inner, dict) or next(iter(inner), None) != key:
             return root
-        if not isinstance(inner[key], str) or (len(left) == 1 and (self.comma or not self.after)):
+        if not isinstance(inner[key], str):
+            return root
+        if len(left) == 1 and (self.comma or self.dropped):
             return root
         self.note("restart", 0)
         self.cut = len(left) > 1
@@ -224,13 +256,14 @@ class Reader(Lexer):
             return
         self.pos = self.skip(self.pos, hashes=False)
         sign = text[self.pos : self.pos + 1]
-        if sign and sign in ":=":
-            self.pos += 2 if text.startswith("=>", self.pos) else 1
-            if sign == "=":
+        if signs := _COLON.match(text, self.pos):
+            if signs[0] != ":":
                 self.note("colon")
-            self.pos = self.skip(self.pos, hashes=False)
+            self.pos = self.skip(signs.end(), hashes=False)
+            self.paired = True
         elif sign and sign not in ",}]":
             self.note("colon")
+            self.paired = True
         if self.pos >= len(text) or text[self.pos] in ",}]":
             self.drop("key")
             return
@@ -260,7 +293,7 @@ class Reader(Lexer):
             self.push(char)
         elif embedded := _EMBEDDED.match(text, start):
             self.note("embedded")
-            self.pos = SPACE.match(text, start + 1).end()  # type: ignore[union-attr]
+            self.pos = past_space(text, start + 1)
             self.push(embedded[0].lstrip('" \t\r\n')[0], quoted=True)
         elif char in QUOTES:
             self.put(self.string(place))
@@ -270,15 +303,20 @@ class Reader(Lexer):
     def bare(self) -> None:
         """Read a number, a literal, or a string without quotes."""
         text, start = self.text, self.pos
+        grouped = isinstance(self.stack[-1].items, dict) and _GROUPED.match(text, start)
+        if grouped:
+            self.note("bare", start)
+            self.put(grouped[0])
+            self.pos = grouped.end()
+            return
         plain = PLAIN.match(text, start)
         if plain and (plain.end() < len(text) or self.ended or plain[1][-1].isalpha()):
             self.pos = plain.end()
             self.plain(plain[1])
             return
-        phrase = _PHRASE.match(text, start)[0]  # type: ignore[index]
-        end = END.search(phrase)
-        word = (phrase[: end.start()] if end else phrase).rstrip()
-        self.pos = start + (end.start() if end else len(phrase))
+        stop = _PHRASE_END.search(text, start)
+        self.pos = stop.start() if stop else len(text)
+        word = text[start : self.pos].rstrip()
         cut = self.pos >= len(text) and not self.ended
         if cut and (_CUT_NUMBER.match(word) or any(w.startswith(word) for w in WORD.split("|"))):
             self.drop("value")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 from llmgate.errors import OutputError
-from llmgate.repair.lexer import SPACE, START
+from llmgate.repair.lexer import START, past_space
 from llmgate.repair.reader import Document, Reader
 from llmgate.repair.strict import STRICT, too_deep
 from llmgate.types import Note
@@ -14,12 +15,13 @@ from llmgate.types import Note
 # json-repair takes quadratic time on hostile text (measured: 10 s for 20,000 characters).
 _LAST_RESORT_CHARS = 4_000
 
-BRACELESS = re.compile(r'\s*(?:```\w*\s*)?(?="[^"\\\n]{1,100}"\s*:\s*["{\[\d\-tfnTFN])')
-FENCE = re.compile(r"\s*```\w*\s*")
+# A text with more is noise, or hostile.
+_MOST = 1_000
+_BRACELESS = re.compile(r'\s*(?:```\w*\s*)?(?="[^"\\\n]{1,100}"\s*:\s*["{\[\d\-tfnTFN])')
+_FENCE = re.compile(r"\s*```\w*\s*")
 
 
 _DONE = {
-    "several": "found several JSON values",
     "around": "ignored text that is not part of the JSON",
     "token": "removed an end token of the model",
     "cut": "the text ends inside a value, so closed what was open",
@@ -42,24 +44,28 @@ _DONE = {
     "bare_key": "read a key without quotes",
     "comment": "removed a comment",
     "trailing": "removed a superfluous comma",
-    "comma": "added a missing comma",
-    "colon": "added a missing colon",
+    "comma": "added a missing comma between two values",
+    "colon": "mended the colon between a key and its value",
     "key": "dropped a key without a value",
     "value": "dropped a value that is cut or out of range",
     "package": "rebuilt the value with json-repair",
 }
 
 
-def _salvage(text: str) -> Repaired:
+def read(text: str) -> tuple[list[Document], tuple[Note, ...]]:
+    """The values of a text, at least one, and notes of what was mended.
+
+    Raises OutputError if there is none, or if the first is nested too deep.
+    """
     reader = Reader(text)
     values = _sequence(reader.text)
-    if values is None and (fence := FENCE.match(reader.text)):
+    if values is None and (fence := _FENCE.match(reader.text)):
         values = _sequence(reader.text[fence.end() :].rstrip().removesuffix("```"))
         if values is not None:
             reader.note("around", 0)
     documents = [Document(v) for v in values] if values else _documents(reader)
     if all(d.lost and (isinstance(d.value, list) or not d.value) for d in documents):
-        rebuilt = _last_resort(text)
+        rebuilt = _last_resort(reader.text)
         if rebuilt is not None:
             reader.notes = {"package": (0, 1)}
             documents = [Document(rebuilt)]
@@ -70,14 +76,10 @@ def _salvage(text: str) -> Repaired:
             text=text,
             hint="Ask the model to answer with one JSON object and nothing else.",
         )
+    notes = [Note("repaired", _sentence(kind, *at)) for kind, at in reader.notes.items()]
     if len(documents) > 1:
-        reader.note("several", 0)
-    objects = [d for d in documents if isinstance(d.value, dict)]
-    best = next((d for d in objects if not d.cut), next(iter(objects), documents[0]))
-    notes = tuple(Note("repaired", _sentence(kind, *at)) for kind, at in reader.notes.items())
-    return Repaired(
-        best.value, tuple(d.value for d in documents), notes, any(d.cut for d in documents)
-    )
+        notes.append(Note("repaired", f"Found {len(documents)} JSON values, not one."))
+    return documents, tuple(notes)
 
 
 def _sentence(kind: str, offset: int, times: int) -> str:
@@ -90,7 +92,7 @@ def _sequence(text: str) -> list[Any] | None:
     """The values of a text that holds whole JSON values and nothing else, else None."""
     values: list[Any] = []
     end = 0
-    while (start := SPACE.match(text, end).end()) < len(text):  # type: ignore[union-attr]
+    while (start := past_space(text, end)) < len(text):
         if values and start == end and text[end - 1] not in '}]"' and text[start] not in '{["':
             return None  # 2024-01-05 is three numbers to a decoder
         try:
@@ -108,26 +110,22 @@ def _documents(reader: Reader) -> list[Document]:
     text = reader.text
     documents: list[Document] = []
     end = 0
-    braceless = BRACELESS.match(text)
-    while braceless or (opener := START.search(text, end)):
-        start = braceless.end() if braceless else opener.start()
+    opener = braceless = _BRACELESS.match(text)
+    while len(documents) < _MOST and (opener := opener or START.search(text, end)):
+        start = opener.end() if opener is braceless else opener.start()
         try:
-            document = reader.read(start, braceless=bool(braceless))
+            documents.append(reader.read(start, braceless=opener is braceless))
         except OutputError:
             if not documents:
                 raise
             break
-        braceless = None
-        if document is not None:
-            documents.append(document)
-            if text[end:start].strip():
-                reader.note("around", end)
-            end = reader.pos
-        else:
-            end = max(reader.pos, start + 1)
-    first = SPACE.match(text).end()  # type: ignore[union-attr]
+        if text[end:start].strip():
+            reader.note("around", end)
+        opener, end = None, max(reader.pos, start + 1)
+    first = past_space(text, 0)
     if not documents and text.startswith('"', first) and text.find('"', first + 1) < 0:
         reader.pos = first
+        reader.note("cut", len(text))
         return [Document(reader.string("member"), cut=True)]
     if documents and text[end:].strip():
         reader.note("around", end)
@@ -135,8 +133,14 @@ def _documents(reader: Reader) -> list[Document]:
 
 
 def _last_resort(text: str) -> Any:
-    """What json-repair makes of it, if that is an object or array of strings from the text."""
-    if len(text) > _LAST_RESORT_CHARS:
+    """What json-repair makes of it, if that is made of nothing but what stands in the text.
+
+    It finds lists in prose, so it gets only text that opens a value, and an object that it
+    takes for a list is refused.
+    """
+    start = opener.start() if (opener := START.search(text)) else past_space(text, 0)
+    text = text[start : start + _LAST_RESORT_CHARS + 1]
+    if len(text) > _LAST_RESORT_CHARS or not text.startswith(("{", "[", "(")):
         return None
     import json_repair
 
@@ -144,7 +148,8 @@ def _last_resort(text: str) -> Any:
         value = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict | list) or not value or too_deep(value):
+    kinds = dict if text.startswith("{") else dict | list
+    if not isinstance(value, kinds) or not value or too_deep(value):
         return None
     pending: list[Any] = [value]
     while pending:
@@ -153,6 +158,9 @@ def _last_resort(text: str) -> Any:
             pending += [*item.keys(), *item.values()]
         elif isinstance(item, list):
             pending += item
-        elif isinstance(item, str) and item not in text:
+        elif isinstance(item, str):
+            if item not in text:
+                return None
+        elif not math.isfinite(item or 0):
             return None
     return value

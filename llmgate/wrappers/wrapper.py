@@ -172,7 +172,9 @@ def _schema_instruction(request: Request) -> str:
     if request.schema in (True, {}, {"type": "object"}):
         return "Answer with a JSON object."
     written = msgspec.json.format(msgspec.json.encode(request.schema), indent=0).decode()
-    return f"Answer with a JSON object matching this schema: {written}"
+    is_object = isinstance(request.schema, dict) and request.schema.get("type") == "object"
+    what = "object" if is_object else "value"
+    return f"Answer with a JSON {what} matching this schema: {written}"
 
 
 def _environment() -> jinja2.Environment:

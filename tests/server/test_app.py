@@ -147,7 +147,7 @@ async def test_a_tool_schema_that_is_no_schema_is_a_400(tool, param):
 
 
 @pytest.mark.parametrize(
-    "grammar", ["root ::= ", "root ::= other", "root ::= root [a]", "a ::= [b]", 'root ::= "x'],
+    "grammar", ["root ::= (", "root ::= other", "root ::= root [a]", "a ::= [b]", 'root ::= "x'],
 )
 async def test_a_bad_grammar_is_a_400(grammar):
     answer = await post(client_of("x")[0], grammar=grammar)

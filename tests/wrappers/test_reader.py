@@ -251,7 +251,7 @@ def test_the_cuts_of_a_stream_change_nothing(text, held, parallel, data):
 
 @given(
     arguments=st.fixed_dictionaries({"message": st.text()}),
-    thoughts=st.text(min_size=1).map(str.strip).filter(None),
+    thoughts=st.text(min_size=1).map(str.strip).filter(len),
     template=st.sampled_from(TEMPLATES),
     where=st.sampled_from(["inside", "beside"]),
     indent=st.sampled_from([0, 2]),

@@ -1,0 +1,1 @@
+"""Speed and quality against peers. Each module is a script: `python -m benchmarks.NAME`."""

@@ -1,0 +1,47 @@
+"""Models for tests, made on the spot from the shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+from llmgate import resources
+
+
+def random_model(
+    path: Path, seed: int, *, scale: float = 0.02, metadata: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a model with the shipped one's shape and tokenizer, and random weights, to `path`.
+
+    With a small `scale` every token is about equally likely, so that what comes out is noise
+    and all sense in it is the grammar's. `metadata` replaces values of the shipped model.
+    """
+    reader = gguf.GGUFReader(resources.default_model())
+    architecture = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        value = (metadata or {}).get(name, field.contents())
+        if field.types[0] is gguf.GGUFValueType.ARRAY:
+            writer.add_array(name, value)
+        else:
+            writer.add_key_value(name, value, field.types[0])
+    random = np.random.default_rng(seed)
+    for tensor in reader.tensors:
+        # GGUF counts dimensions from the innermost.
+        shape = tuple(int(size) for size in reversed(tensor.shape))
+        if len(shape) == 1:
+            weights = np.ones(shape, dtype=np.float32)
+        else:
+            weights = random.normal(0.0, scale, shape).astype(np.float16)
+        writer.add_tensor(tensor.name, weights)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
