@@ -34,7 +34,11 @@ def test_a_file_is_read_and_its_paths_count_from_it(tmp_path):
     settings = config.load(file, env={})
     local = settings.models["local"]
     assert local.path == str(tmp_path / "m.gguf")
-    assert (local.wrapper, local.sampling.temperature, settings.server.port) == ("dolphin", 0.2, 1234)
+    assert (local.wrapper, local.sampling.temperature, settings.server.port) == (
+        "dolphin",
+        0.2,
+        1234,
+    )
 
 
 def test_the_order_of_places(tmp_path, monkeypatch):
@@ -69,7 +73,10 @@ def test_the_key_of_the_environment_goes_over_the_file(tmp_path):
         ("[server]\nport = 'x'", "server.port: Expected int"),
         ("[server]\nport = 70000", "server.port"),
         ("[models.a]\nqueue = -1", "models.a.queue"),
-        ("[models.a]\nsampling = {temprature = 1}", "'models.a.sampling.temprature'.*'temperature'"),
+        (
+            "[models.a]\nsampling = {temprature = 1}",
+            "'models.a.sampling.temprature'.*'temperature'",
+        ),
         ("[models.a]\nsampling = {temperature = 'hot'}", "models.a.sampling.temperature"),
         ("[models.a]\ntimeouts = 5", "models.a.timeouts must be a table"),
         ("models = 5", "models must be a table"),

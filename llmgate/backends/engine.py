@@ -60,6 +60,7 @@ class Engine:
         self._memory = api.llama_get_memory(self._context)
         self._tokens: list[int] = []
         self._whole = 0
+        self._control: dict[int, str] | None = None
         self._warm_up()
 
     def tokenize(self, text: str) -> list[int]:
@@ -81,7 +82,8 @@ class Engine:
         """
         tokens = self._prompt_tokens(prompt.text)
         sampling = prompt.sampling
-        sampler = Sampler(self._vocab, sampling, prompt.grammar, tokens)
+        banned = self._banned(prompt.grammar) if prompt.grammar else ()
+        sampler = Sampler(self._vocab, sampling, prompt.grammar, tokens, banned)
         try:
             cached = self._reuse(tokens, exact=sampling.seed is not None)
             if not self._evaluate(tokens[cached:], cancelled):
@@ -114,6 +116,23 @@ class Engine:
             return Result(length and not stops.found, len(tokens), made, cached)
         finally:
             sampler.close()
+
+    def _banned(self, grammar: str) -> list[int]:
+        """Control tokens that a grammar does not speak of.
+
+        To a grammar their text is text like any other, so one of them could stand inside a
+        string: it would end the turn in the middle of a call, or come back in the next prompt
+        as what it stands for.
+        """
+        if self._control is None:
+            size = int(api.llama_vocab_n_tokens(self._vocab))
+            self._control = {
+                token: self._piece(token).decode("utf-8", "replace")
+                for token in range(size)
+                if api.llama_vocab_is_control(self._vocab, token)
+                and not api.llama_vocab_is_eog(self._vocab, token)
+            }
+        return [token for token, text in self._control.items() if text not in grammar]
 
     def _prompt_tokens(self, text: str) -> list[int]:
         tokens = self.tokenize(text)

@@ -30,7 +30,9 @@ class Sampler:
         sampling: Sampling,
         grammar: str | None,
         prompt: Sequence[int],
+        banned: Sequence[int] = (),
     ) -> None:
+        """`banned` are tokens that are never chosen where a grammar holds."""
         size = int(api.llama_vocab_n_tokens(vocab))
         self._chain: api.llama_sampler_p | None = _chain(sampling, size)
         self._grammar: api.llama_sampler_p | None = None
@@ -46,6 +48,7 @@ class Sampler:
                 raise GrammarError("llama.cpp refuses this grammar.", param="grammar")
             self._ids = np.arange(size, dtype=np.int32)
             self._entries = np.zeros(size, dtype=_ENTRY)
+            self._banned = np.array(banned, dtype=np.intp)
 
     def sample(self, context: api.llama_context_p) -> int | None:
         """The next token after the context's last; None if the grammar allows none at all."""
@@ -74,6 +77,7 @@ class Sampler:
     def _candidates(self, logits: np.ndarray) -> api.llama_token_data_array:
         self._entries["id"] = self._ids
         self._entries["logit"] = logits
+        self._entries["logit"][self._banned] = -np.inf
         data = self._entries.ctypes.data_as(api.llama_token_data_p)
         return api.llama_token_data_array(data=data, size=len(self._ids), selected=-1)
 

@@ -15,13 +15,13 @@ def too_deep(value: Any, text: str | None = None) -> bool:
     """Whether a value is nested deeper than `MAX_DEPTH`; its `text`, if known, makes it cheap."""
     if text is not None and text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
         ]
         if not level:
             return False

@@ -13,7 +13,7 @@ import msgspec
 
 from llmgate.errors import RequestError
 from llmgate.types import JSONSchema, Note
-from llmgate.validation.limits import explosion, fault
+from llmgate.validation.limits import explosion, fault, fetch_nothing
 from llmgate.validation.words import clipped, problem, rendered, shortened
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Checker(msgspec.Struct, frozen=True):
         if reason := fault(schema, schema=True) or explosion(schema):
             raise RequestError(f"{where} can't be used as a JSON Schema: {reason}.", param=param)
         try:
-            validator = validator_for(schema, retriever=_fetch_nothing)
+            validator = validator_for(schema, retriever=fetch_nothing)
         except ValidationError as error:
             at = f" at {rendered(error.instance_path)}" if error.instance_path else ""
             raise RequestError(
@@ -92,7 +92,3 @@ def coerce(value: Any, schema: JSONSchema) -> tuple[Any, tuple[Note, ...]]:
     Raises RequestError if the schema is not one.
     """
     return Checker.of(schema).coerce(value)
-
-
-def _fetch_nothing(uri: str) -> Any:
-    raise LookupError("schemas are never fetched, so put it under $defs")

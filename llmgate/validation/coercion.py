@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
 from llmgate import repair
 from llmgate.errors import OutputError
 from llmgate.types import JSONSchema, Note
-from llmgate.validation.limits import at, fault, resolved
+from llmgate.validation.limits import at, fault, fetch_nothing, resolved
 from llmgate.validation.words import rendered, shortened
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _MAX_ERRORS = 500
 _MAX_ROUNDS = 50
 _MAX_NESTING = 3
 _SHAPE = frozenset({"type", "enum", "const", "anyOf", "oneOf"})
+_WHOLE = "urn:llmgate:schema"
 _GONE: Any = object()
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _BOOLEANS = {"true": True, "false": False}
@@ -51,22 +53,41 @@ class Fix(msgspec.Struct, frozen=True):
 
 
 class Coercion:
-    """Coerces values for one compiled schema."""
+    """Coerces values for one compiled schema, or for the part of it that `validator` checks."""
 
     def __init__(self, schema: JSONSchema, validator: Validator) -> None:
         self.schema = schema
         self.validator = validator
+        self.nesting = 0
+        self.parts: dict[Path, Validator] = {}
 
-    def settle(
-        self, value: Any, *, below: Path = (), nesting: int = 0, wrap: bool = True
-    ) -> tuple[Any, tuple[Note, ...]]:
-        """The value after all fixes `below` a path that hold, and a note for each."""
+    def part(self, path: Path) -> Coercion | None:
+        """The coercion for the subschema at a path of the whole schema, None if there is none."""
+        from jsonschema_rs import ReferencingError, Registry, ValidationError, validator_for
+
+        if path not in self.parts:
+            steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+            outer = {"$ref": f"{_WHOLE}#{''.join(f'/{quote(step)}' for step in steps)}"}
+            if isinstance(self.schema, dict) and "$schema" in self.schema:
+                outer["$schema"] = self.schema["$schema"]
+            registry = Registry([(_WHOLE, self.schema)], retriever=fetch_nothing)
+            try:
+                validator = validator_for(outer, registry=registry, retriever=fetch_nothing)
+            except (ValidationError, ReferencingError):
+                return None  # in a schema with an $id inside, paths start there
+            self.parts[path] = validator
+        part = Coercion(self.schema, self.parts[path])
+        part.parts = self.parts
+        part.nesting = self.nesting + 1
+        return part
+
+    def settle(self, value: Any, *, wrap: bool = True) -> tuple[Any, tuple[Note, ...]]:
+        """The value after all fixes that hold, and a note for each."""
         notes: list[Note] = []
         refused: set[tuple[Path, str]] = set()
         errors = self.errors(value)
         for _ in range(_MAX_ROUNDS):
-            inside = [e for e in errors if tuple(e.instance_path)[: len(below)] == below]
-            fixes = self.choose(value, inside, refused, nesting, wrap)
+            fixes = self.choose(value, errors, refused, wrap)
             if not fixes:
                 break
             held = fixes
@@ -84,6 +105,11 @@ class Coercion:
             notes += [Note("coerced", fix.say) for fix in held]
         return value, tuple(notes)
 
+    def met(self, value: Any, wrap: bool) -> Any:
+        """The value settled, if it is valid then."""
+        settled, _ = self.settle(value, wrap=wrap)
+        return settled if self.validator.is_valid(settled) else _GONE
+
     def errors(self, value: Any) -> list[ValidationError]:
         return list(islice(self.validator.iter_errors(value), _MAX_ERRORS))
 
@@ -92,7 +118,6 @@ class Coercion:
         value: Any,
         errors: Sequence[ValidationError],
         refused: set[tuple[Path, str]],
-        nesting: int,
         wrap: bool,
     ) -> list[Fix]:
         """One fix per path that was not refused, and none below another."""
@@ -101,7 +126,7 @@ class Coercion:
         for error in sorted(errors, key=lambda e: e.kind.name not in ("enum", "const")):
             if tuple(error.instance_path) in {fix.of for fix in chosen.values()}:
                 continue
-            for fix in self.fixes(value, error, nesting, wrap):
+            for fix in self.fixes(value, error, wrap):
                 if (fix.path, fix.say) not in refused:
                     chosen.setdefault(fix.path, fix)
                     if fix.new is not _GONE:
@@ -125,7 +150,7 @@ class Coercion:
         for fix in fixes:
             better = new.get(fix.of, 0) < old.get(fix.of, 0)
             # "5" became 5, which is too small: still the better thing to say to the model.
-            if fix.path == fix.of and fix.new is not _GONE and not fix.final:
+            if fix.path == fix.of and fix.new is not _GONE:
                 better = new_shape.get(fix.of, 0) < old_shape.get(fix.of, 0)
             if not better:
                 return value, None
@@ -135,7 +160,7 @@ class Coercion:
                 return value, None
         return trial, after
 
-    def fixes(self, value: Any, error: ValidationError, nesting: int, wrap: bool) -> Iterator[Fix]:
+    def fixes(self, value: Any, error: ValidationError, wrap: bool) -> Iterator[Fix]:
         """What could be done about one error, the best first."""
         path: Path = tuple(error.instance_path)
         where = rendered(path) or "the value"
@@ -150,15 +175,11 @@ class Coercion:
         elif name == "const":
             new = _member(old, [kind["expected_value"]])
         elif name in ("anyOf", "oneOf"):
-            new = self.union(value, error, nesting)
+            new = self.union(old, error)
+        if name == "type" and new is _GONE and "array" in kind["types"] and wrap:
+            new = self.wrapped(old, error)
         if new is not _GONE:
             yield Fix(path, path, new, f"{where}: {shortened(old)} became {shortened(new)}.")
-        elif name == "type" and "array" in kind["types"] and wrap and old is not None:
-            trial = _edited(value, path, [old])
-            whole, _ = self.settle(trial, below=path, nesting=nesting, wrap=False)
-            new = at(whole, list(path))
-            say = f"{where}: {shortened(old)} became {shortened(new)}."
-            yield Fix(path, path, new, say, final=True)
         elif name == "additionalProperties" and isinstance(old, dict):
             for key in kind["unexpected"]:
                 gone = f"{rendered((*path, key))}: {shortened(old[key])} was dropped, since no "
@@ -173,47 +194,27 @@ class Coercion:
             say = f"{where}: null was dropped, since the property may be left out but not null."
             yield Fix(path, path, _GONE, say)
 
-    def union(self, value: Any, error: ValidationError, nesting: int) -> Any:
+    def wrapped(self, old: Any, error: ValidationError) -> Any:
+        """An array of the one value, if that is valid after coercion."""
+        if old is None or self.nesting >= _MAX_NESTING:
+            return _GONE
+        part = self.part(tuple(error.schema_path[:-1]))
+        return part.met([old], wrap=False) if part else _GONE
+
+    def union(self, old: Any, error: ValidationError) -> Any:
         """The value at an error of anyOf or oneOf if just one of its alternatives can be met."""
         branches = error.kind.as_dict().get("context") or []
-        if nesting >= _MAX_NESTING or any(not branch for branch in branches):
+        if self.nesting >= _MAX_NESTING or not all(branches):
             return _GONE
+        parts = [self.part((*error.schema_path, n)) for n in range(len(branches))]
         for wrap in (False, True):
             results: list[Any] = []
-            for number in range(len(branches)):
-                result = self.branch(value, error, number, nesting + 1, wrap)
+            for part in parts:
+                result = part.met(old, wrap) if part else _GONE
                 if result is not _GONE and not any(_same(result, other) for other in results):
                     results.append(result)
             if results:
                 return results[0] if len(results) == 1 else _GONE
-        return _GONE
-
-    def branch(
-        self, value: Any, error: ValidationError, number: int, nesting: int, wrap: bool
-    ) -> Any:
-        """The value at the error after coercing it to one alternative, if that can be done."""
-        path: Path = tuple(error.instance_path)
-        key = (error.instance_path, error.evaluation_path)
-        for _ in range(_MAX_ROUNDS):
-            fixes = []
-            for inner in error.kind.as_dict()["context"][number]:
-                answers = list(self.fixes(value, inner, nesting, wrap))
-                if not answers or answers[0].path[: len(path)] != path:
-                    return _GONE
-                # Dropped properties come one by one, everything else is a choice.
-                fixes += answers if answers[0].new is _GONE else answers[:1]
-            if any(fix.new is _GONE and fix.path == path for fix in fixes):
-                return _GONE
-            for fix in {fix.path: fix for fix in reversed(fixes)}.values():
-                value = _edited(value, fix.path, fix.new)
-            errors = self.errors(value)
-            left = [e for e in errors if (e.instance_path, e.evaluation_path) == key]
-            if not left:
-                below = any(tuple(e.instance_path)[: len(path)] == path for e in errors)
-                return _GONE if below else at(value, list(path))
-            error = left[0]
-            if error.kind.as_dict().get("context", [[]])[number : number + 1] in ([], [[]]):
-                return _GONE
         return _GONE
 
     def default(self, error: ValidationError, name: str) -> Any:

@@ -154,7 +154,7 @@ def _function(call: ToolCall) -> dict[str, str]:
 
 def _extension(notes: Sequence[Note]) -> dict[str, Any]:
     """Our own field, there only if it says something."""
-    return {"llmgate": {"notes": msgspec.to_builtins(notes)}} if notes else {}
+    return {"llmgate": {"notes": msgspec.to_builtins(list(notes))}} if notes else {}
 
 
 def _data(body: dict[str, Any]) -> bytes:

@@ -10,8 +10,8 @@ import msgspec
 
 from llmgate import repair
 from llmgate.errors import OutputError, suggestion
-from llmgate.types import JSONSchema, Note
-from llmgate.validation import Checker, coerce
+from llmgate.types import Note
+from llmgate.validation import Checker
 from llmgate.wrappers.scanner import CallScanner, Unreadable
 from llmgate.wrappers.spec import Options, Spec
 from llmgate.wrappers.tools import Toolset
@@ -25,7 +25,7 @@ class Task(msgspec.Struct, frozen=True):
     """What one answer has to be.
 
     `tools` are the ones it may call (None: no calls), `only` the one that it has to, `checker`
-    stands for `schema`, which a text answer has to satisfy. `live`: a complete grammar holds
+    is that of the schema which a text answer has to satisfy. `live`: a complete grammar holds
     the backend, so that pieces may be passed on before the whole is judged.
     """
 
@@ -35,7 +35,6 @@ class Task(msgspec.Struct, frozen=True):
     only: str | None = None
     must_call: bool = False
     parallel: bool = False
-    schema: JSONSchema | None = None
     checker: Checker | None = None
     live: bool = False
 
@@ -60,7 +59,7 @@ class Task(msgspec.Struct, frozen=True):
         found = repair.loads(text)
         value, notes = found.value, found.notes
         if problems := self.checker.problems(value):
-            value, coerced = coerce(value, self.schema)
+            value, coerced = self.checker.coerce(value)
             notes += coerced
             problems = self.checker.problems(value)
         if problems:
@@ -112,7 +111,7 @@ class Task(msgspec.Struct, frozen=True):
             thoughts = arguments.pop(spec.thoughts_key, thoughts)
         checker = self.tools.checkers[name]
         if problems := checker.problems(arguments):
-            arguments, coerced = coerce(arguments, parameters)
+            arguments, coerced = checker.coerce(arguments)
             notes.extend(coerced)
             problems = checker.problems(arguments)
         if problems:
@@ -155,15 +154,17 @@ class Task(msgspec.Struct, frozen=True):
     def _as_written(self, text: str) -> Call | None:
         """The call to the letter, if the text is one of the expected shape and nothing else."""
         scanner = CallScanner(self.spec, self.options.inner_thoughts)
-        parts = {"thoughts": "", "name": "", "arguments": "", "end": ""}
         try:
-            for event in scanner.feed(text):
-                parts[event.kind] += event.text
+            events = list(scanner.feed(text))
         except Unreadable:
             return None
         if not scanner.done or scanner.rest.strip():
             return None
-        return Call(parts["name"], parts["arguments"] or "{}", parts["thoughts"])
+        name, arguments, thoughts = (
+            "".join(event.text for event in events if event.kind == kind)
+            for kind in ("name", "arguments", "thoughts")
+        )
+        return Call(name, arguments or "{}", thoughts)
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -113,36 +113,16 @@ class CallScanner:
 
     def _raw_object(self, head: str) -> Steps[None]:
         """Pass an object on to its end; `head` is what of it was consumed before."""
-        depth = 1 if head else 0
-        if head:
-            yield Event("arguments", head)
-        else:
+        if not head:
             yield from self._peek("{")
+        depth, in_string = (1, False) if head else (0, False)
         while True:
-            end = _end(_BETWEEN, self._buffer, self._at)
-            if end == len(self._buffer):
-                if piece := self._take(end):
-                    yield Event("arguments", piece)
-                yield None
-                continue
-            character = self._buffer[end]
-            yield Event("arguments", self._take(end + 1))
-            if character == '"':
-                yield from self._raw_string()
-                continue
-            depth += 1 if character in "{[" else -1
+            end, depth, in_string = _follow(self._buffer, self._at, depth, in_string)
+            if piece := head + self._take(end):
+                yield Event("arguments", piece)
             if depth == 0:
                 return
-
-    def _raw_string(self) -> Steps[None]:
-        """Pass the rest of a string on, its closing quote included."""
-        while True:
-            end = _end(_RAW_STRING, self._buffer, self._at)
-            closed = self._buffer.startswith('"', end)
-            if piece := self._take(end + closed):
-                yield Event("arguments", piece)
-            if closed:
-                return
+            head = ""
             yield None
 
     def _decoded(self) -> Steps[None]:
@@ -213,6 +193,35 @@ class CallScanner:
         taken = self._buffer[self._at : end]
         self._at = end
         return taken
+
+
+def _follow(text: str, at: int, depth: int, in_string: bool) -> tuple[int, int, bool]:
+    """Follow an object's nesting to where it ends, or as far as `text` tells.
+
+    Returns that place, and the depth and whether it is inside a string there.
+    """
+    while at < len(text):
+        if in_string:
+            at = _end(_RAW_STRING, text, at)
+            if not text.startswith('"', at):
+                break
+            in_string = False
+            at += 1
+            continue
+        at = _end(_BETWEEN, text, at)
+        if at == len(text):
+            break
+        character = text[at]
+        at += 1
+        if character == '"':
+            in_string = True
+        elif character in "{[":
+            depth += 1
+        else:
+            depth -= 1
+            if depth == 0:
+                break
+    return at, depth, in_string
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int:

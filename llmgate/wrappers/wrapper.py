@@ -87,7 +87,6 @@ class Wrapper:
                 only=request.tool_choice.name if calls else None,
                 must_call=calls and request.tool_choice.forced,
                 parallel=request.parallel,
-                schema=request.schema,
                 checker=(
                     None if request.schema is None else self._compiler.checker(request.schema)
                 ),

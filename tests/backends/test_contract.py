@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 from asking import CAPITAL, GREEDY, answer, chatml, endless, noise, text
-from conftest import needs_engine, needs_server
+from engines import needs_engine, needs_server
 
 from llmgate.backends import open_backend
 from llmgate.backends.base import Backend

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from asking import CAPITAL, GREEDY, answer, endless, noise, text
-from conftest import needs_engine
+from engines import needs_engine
 from models import random_model
 
 from llmgate import grammar, resources
@@ -453,3 +453,18 @@ def _gone(pid: int) -> bool:
         os.sched_yield()
         subprocess.run([sys.executable, "-c", ""], check=True)
     return False
+
+
+async def test_control_tokens_do_not_get_into_strings_that_a_grammar_holds(tmp_path):
+    weights = random_model(tmp_path / "random.gguf", seed=3)
+    backend = EmbeddedBackend.open("m", ModelSettings(path=str(weights), threads=1))
+    grammar = r'root ::= "\"" [^"\\\x00-\x1F]{300,400} "\""'
+    try:
+        for seed in range(8):
+            sampling = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, seed=seed)
+            prompt = Prompt("x", grammar=grammar, sampling=sampling)
+            text = "".join([delta.text async for delta in backend.complete(prompt)])
+            assert text.endswith('"')
+            assert "<|im_start|>" not in text
+    finally:
+        await backend.aclose()

@@ -10,7 +10,7 @@ from contextlib import aclosing
 import httpx
 import pytest
 from asking import answer, endless, text
-from conftest import needs_server, running_server
+from engines import needs_server, running_server
 
 from llmgate.backends import open_backend
 from llmgate.backends.llamacpp import LlamaCppBackend

@@ -104,7 +104,7 @@ def test_grammar_of_no_schema_exits_with_1(schema):
 
 
 def test_repair_prints_json_and_what_it_did():
-    done = llmgate("repair", stdin="Sure! {'a': True, b: [1, 2,], \"c\": \"é\"")
+    done = llmgate("repair", stdin='Sure! {\'a\': True, b: [1, 2,], "c": "é"')
     assert done.returncode == 0
     assert json.loads(done.stdout) == {"a": True, "b": [1, 2], "c": "é"}
     assert "é" in done.stdout

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
-
-import pytest
-
-needs_engine = pytest.mark.skipif(
-    importlib.util.find_spec("llama_cpp") is None,
-    reason="llama-cpp-python is not installed (pip install 'llmgate[embedded]')",
-)
 
 
 class Serve:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from models import random_model
-from programs import needs_engine
+from engines import needs_engine
 
 pytestmark = needs_engine
 CHAT = [sys.executable, "-m", "llmgate", "chat"]
 
 
 def test_a_conversation_in_a_pipe(tmp_path):
-    lines = "Hello!\n/raw\n/wrapper zephyr\nWhat is the capital of France?\n/nothing\n/exit\nnot read\n"
+    lines = (
+        "Hello!\n/raw\n/wrapper zephyr\nWhat is the capital of France?\n/nothing\n/exit\nnot read\n"
+    )
     done = subprocess.run(
         CHAT, input=lines, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
     )
@@ -80,14 +83,50 @@ class Screen:
         subprocess.run([*self._tmux, "kill-server"], check=False)
 
 
+class Endless(http.server.BaseHTTPRequestHandler):
+    """A llama-server whose answers never end."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def do_POST(self):
+        if self.path != "/completion":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(b'data: {"content": "word ", "stop": false}\n\n')
+                time.sleep(0.05)
+        except OSError:
+            self.server.left.set()
+
+    def log_message(self, *arguments):
+        pass
+
+
 @pytest.fixture
-def screen(request, tmp_path):
+def endless():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    server.left = threading.Event()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def screen(tmp_path, endless):
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
-    weights = random_model(tmp_path / "random.gguf", seed=1)
     (tmp_path / "llmgate.toml").write_text(
         "[models.tiny]\nthreads = 1\n"
-        f'[models.endless]\npath = "{weights}"\ncontext = 32768\nthreads = 1\n'
+        '[models.endless]\nbackend = "llamacpp"\n'
+        f'url = "http://127.0.0.1:{endless.server_port}"\n'
     )
     opened = Screen(f"llmgate-{os.getpid()}", tmp_path)
     yield opened
@@ -106,21 +145,24 @@ def test_a_conversation_in_a_terminal(screen):
     screen.type("/raw", "Enter")
     screen.wait_for("Say\nhello<|im_end|>")
     # The up key brings earlier lines back.
-    screen.type("Up", "Up", "Up", "Up", "Enter")
-    screen.wait_for("> Hello!\nHello!")
+    screen.type("/nothing", "Enter")
+    screen.wait_for("There is no /nothing;")
+    screen.type("Up", "x", "Enter")
+    screen.wait_for("There is no /nothingx;")
     screen.type("C-d")
     screen.wait_for("ended 0")
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(screen):
+def test_ctrl_c_stops_the_answer_and_not_the_program(screen, endless):
     screen.wait_for("/help lists the commands")
     screen.type("/model endless", "Enter")
     screen.wait_for("* endless")
     screen.type("Go on.", "Enter")
-    time.sleep(3)
+    screen.wait_for("word word")
     screen.type("C-c")
     screen.wait_for("[interrupted]")
-    screen.type("C-l", "/model tiny", "Enter", "/new", "Enter", "Hello!", "Enter")
+    assert endless.left.wait(10)
+    screen.type("/model tiny", "Enter", "/new", "Enter", "Hello!", "Enter")
     screen.wait_for("Hello! How can I help you?")
     screen.type("C-c")
     screen.wait_for("Ctrl-D or /exit leaves")

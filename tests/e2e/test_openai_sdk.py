@@ -7,8 +7,9 @@ import json
 import jsonschema_rs
 import openai
 import pytest
+from engines import needs_engine
 from models import random_model
-from programs import Serve, needs_engine
+from programs import Serve
 
 pytestmark = needs_engine
 WRAPPERS = ("airoboros", "chatml", "dolphin", "zephyr")
@@ -47,7 +48,9 @@ TOOLS = [
         subject=text("The title"),
         body=text("The text"),
     ),
-    function("book_table", "Book a table", guest=text("Name of the person"), time=text("Time of day")),
+    function(
+        "book_table", "Book a table", guest=text("Name of the person"), time=text("Time of day")
+    ),
 ]
 CHECKS = {
     tool["function"]["name"]: jsonschema_rs.validator_for(tool["function"]["parameters"])
@@ -85,9 +88,7 @@ def server(tmp_path_factory):
     random_model(weights, seed=1)
     tables = []
     for wrapper in WRAPPERS:
-        tables.append(
-            f'[models.{wrapper}]\nwrapper = "{wrapper}"\nthreads = 1\n'
-        )
+        tables.append(f'[models.{wrapper}]\nwrapper = "{wrapper}"\nthreads = 1\n')
         tables.append(
             f'[models.random-{wrapper}]\npath = "{weights}"\nwrapper = "{wrapper}"\nthreads = 1\n'
             "sampling = {temperature = 1.0, top_k = 0, top_p = 1.0, min_p = 0.0}\n"
@@ -204,7 +205,10 @@ def test_the_result_of_a_call_is_answered(client):
                 {
                     "id": "call_1",
                     "type": "function",
-                    "function": {"name": "get_weather", "arguments": '{"city": "Paris", "days": 5}'},
+                    "function": {
+                        "name": "get_weather",
+                        "arguments": '{"city": "Paris", "days": 5}',
+                    },
                 }
             ],
         },

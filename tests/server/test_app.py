@@ -147,7 +147,8 @@ async def test_a_tool_schema_that_is_no_schema_is_a_400(tool, param):
 
 
 @pytest.mark.parametrize(
-    "grammar", ["root ::= (", "root ::= other", "root ::= root [a]", "a ::= [b]", 'root ::= "x'],
+    "grammar",
+    ["root ::= (", "root ::= other", "root ::= root [a]", "a ::= [b]", 'root ::= "x'],
 )
 async def test_a_bad_grammar_is_a_400(grammar):
     answer = await post(client_of("x")[0], grammar=grammar)
@@ -188,7 +189,7 @@ async def test_what_is_not_there_is_a_404_and_the_wrong_method_a_405():
 
 
 async def test_a_template_that_raises_is_a_clear_error():
-    source = '{#- +++\nstop = []\n+++ -#}\n{{ messages[99].role }}'
+    source = "{#- +++\nstop = []\n+++ -#}\n{{ messages[99].role }}"
     backend = ScriptedBackend(["x"])
     app = build(Gateway({"m": Route(backend, Wrapper("broken", source))}), ServerSettings())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -200,7 +201,9 @@ async def test_a_template_that_raises_is_a_clear_error():
 
 async def test_a_template_that_refuses_the_conversation_is_a_400():
     source = "{#- +++\nstop = []\n+++ -#}\n{{ raise_exception('roles must alternate') }}"
-    app = build(Gateway({"m": Route(ScriptedBackend(["x"]), Wrapper("w", source))}), ServerSettings())
+    app = build(
+        Gateway({"m": Route(ScriptedBackend(["x"]), Wrapper("w", source))}), ServerSettings()
+    )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     answer = await post(client)
     assert answer.status_code == 400

@@ -29,14 +29,21 @@ def test_the_plainest_body():
 
 def test_roles_parts_and_calls_are_understood():
     messages = [
-        {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {
+            "role": "developer",
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        },
         {"role": "user", "content": "q", "name": "Ann"},
         {
             "role": "assistant",
             "content": None,
             "reasoning_content": "hm",
             "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}},
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "f", "arguments": '{"a": 1}'},
+                },
                 {"id": "c2", "type": "function", "function": {"name": "f", "arguments": {"a": 2}}},
             ],
         },
@@ -49,7 +56,10 @@ def test_roles_parts_and_calls_are_understood():
     assert got[0].content == "a\nb"
     assert got[1].name == "Ann"
     assert got[2].reasoning == "hm"
-    assert [(c.id, c.arguments) for c in got[2].tool_calls] == [("c1", '{"a": 1}'), ("c2", '{"a":2}')]
+    assert [(c.id, c.arguments) for c in got[2].tool_calls] == [
+        ("c1", '{"a": 1}'),
+        ("c2", '{"a":2}'),
+    ]
     assert got[3].tool_call_id == "c1"
     assert got[4].tool_calls[0].name == "f"
 
@@ -141,7 +151,10 @@ def test_what_is_not_honoured_is_noted_and_what_asks_for_nothing_is_not():
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": "maybe"}, "tool_choice"),
-        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}},
+            "tool_choice",
+        ),
         ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "tool_choice"),
         ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
@@ -201,7 +214,11 @@ def test_a_streamed_answer_adds_up_to_the_whole_one():
     assert message["content"] == choice["message"]["content"]
     assert list(message["calls"].values()) == choice["message"]["tool_calls"]
     assert chunks[-1]["choices"][0]["finish_reason"] == choice["finish_reason"] == "tool_calls"
-    assert chunks[-1]["llmgate"] == whole["llmgate"] == {"notes": [{"code": "coerced", "message": "x"}]}
+    assert (
+        chunks[-1]["llmgate"]
+        == whole["llmgate"]
+        == {"notes": [{"code": "coerced", "message": "x"}]}
+    )
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
 
 

@@ -96,7 +96,9 @@ CONVERSATIONS: dict[str, tuple[Request, dict[str, Any]]] = {
         {"inner_thoughts": "beside", "opening_brace": "always"},
     ),
     "named-function": (
-        _request(SYSTEM, USER, tools=(LOOKUP, SEND), tool_choice=ToolChoice("required", "send_message")),
+        _request(
+            SYSTEM, USER, tools=(LOOKUP, SEND), tool_choice=ToolChoice("required", "send_message")
+        ),
         {"opening_brace": "always"},
     ),
     "call-without-words": (
@@ -106,7 +108,9 @@ CONVERSATIONS: dict[str, tuple[Request, dict[str, Any]]] = {
     "parallel-calls": (
         _request(
             USER,
-            Message("assistant", None, (CALL, ToolCall("call_2", "send_message", '{"message":"…"}'))),
+            Message(
+                "assistant", None, (CALL, ToolCall("call_2", "send_message", '{"message":"…"}'))
+            ),
             RETURNED,
             Message("tool", "sent", tool_call_id="call_2"),
             tools=(LOOKUP, SEND),
@@ -119,8 +123,10 @@ CONVERSATIONS: dict[str, tuple[Request, dict[str, Any]]] = {
     "names-and-unicode": (
         _request(
             Message("system", "Antworte kurz. 返事は短く。"),
-            Message("user", "Grüße aus Köln – 你好 \\n \"q\"", name="Zoë"),
-            Message("assistant", None, (ToolCall("c", "send_message", '{"message": "é\\u00e9 你好"}'),)),
+            Message("user", 'Grüße aus Köln – 你好 \\n "q"', name="Zoë"),
+            Message(
+                "assistant", None, (ToolCall("c", "send_message", '{"message": "é\\u00e9 你好"}'),)
+            ),
             Message("tool", '{"status": "OK", "message": "Здравствуйте"}', tool_call_id="c"),
             tools=(SEND,),
         ),
@@ -136,7 +142,11 @@ CONVERSATIONS: dict[str, tuple[Request, dict[str, Any]]] = {
     "schema": (
         _request(
             USER,
-            schema={"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
+            schema={
+                "type": "object",
+                "properties": {"id": {"type": "integer"}},
+                "required": ["id"],
+            },
         ),
         {},
     ),

@@ -47,7 +47,9 @@ def test_no_word_of_a_message_is_dropped(template, conversation):
     options = {"json_content": "verbatim", **options}
     text = Wrapper.load(template, {**options, "indent": 0}).render(asked, Caps()).text
     for message in asked.messages:
-        words = (message.content or "").replace('"', " ").replace("{", " ").replace("}", " ").split()
+        words = (
+            (message.content or "").replace('"', " ").replace("{", " ").replace("}", " ").split()
+        )
         assert all(word.strip(",:\\") in text for word in words)
         assert all(call.name in text for call in message.tool_calls)
         assert message.role == "tool" or (message.name or "").lower() in text.lower()

@@ -146,7 +146,9 @@ def test_a_call_that_cannot_be_mended_is_refused_with_the_reason(text, message):
         read(text, held=True)
 
 
-@pytest.mark.parametrize("text", ['{"temperature": 21}', "{not a call", "```python\nprint({})\n```"])
+@pytest.mark.parametrize(
+    "text", ['{"temperature": 21}', "{not a call", "```python\nprint({})\n```"]
+)
 def test_braces_that_are_no_call_are_text(text):
     assert shape(read(text, held=True))[:2] == (text, [])
 
