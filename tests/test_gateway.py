@@ -24,11 +24,12 @@ TOOL = Tool(
     "Add.",
     {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
 )
+UNSAID = Sampling()
 GOOD = '{"function": "add", "params": {"n": 5}}'
 BAD = '{"function": "add", "params": {"n": "five"}}'
 
 
-def gateway_of(*answers, grammar=False, sampling=Sampling()):
+def gateway_of(*answers, grammar=False, sampling=UNSAID):
     backend = ScriptedBackend(list(answers), caps=Caps(grammar=grammar))
     wrapper = Wrapper.load("chatml", {"opening_brace": "never"})
     return Gateway({"m": Route(backend, wrapper, sampling)}), backend

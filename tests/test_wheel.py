@@ -48,11 +48,11 @@ def test_the_wheel_renders_a_template_in_a_fresh_environment(wheel, tmp_path):
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(dependencies))
     code = (
-        "import llmgate, pathlib\n"
+        "import llmgate, pathlib, sys\n"
         "from llmgate import Wrapper, Request, Message\n"
         "from llmgate.types import Caps\n"
         "from llmgate import resources\n"
-        "assert pathlib.Path(llmgate.__file__).is_relative_to(pathlib.Path(__import__('sys').prefix))\n"
+        "assert pathlib.Path(llmgate.__file__).is_relative_to(sys.prefix)\n"
         "assert resources.default_model().is_file()\n"
         "request = Request(model='m', messages=(Message('user', 'hi'),))\n"
         "print(Wrapper.load('chatml').render(request, Caps()).text)\n"

@@ -271,11 +271,11 @@ class EmbeddedBackend:
             self._extra_buffers = True
             raise
         _LOG.warning(
-            "llama.cpp crashed while it tried the model %r out (%s). It runs without extra "
-            "buffer types, which is slower: this build of llama.cpp is faulty on this "
-            "processor. Another compiler version may mend it.",
+            "This build of llama.cpp is faulty on this processor: it crashed (%s) while the model "
+            "%r was tried out. It runs without its extra buffer types now, which may be slower. "
+            "docs/configuration.md says how to build it anew.",
+            str(died).removeprefix("it was ended by ").rstrip("."),
             self._model,
-            died,
         )
         return worker
 

@@ -45,8 +45,12 @@ def command(
         if warning := options.pilot_warning(settings):
             click.echo(warning)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, ready))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings, ready))
+    except KeyboardInterrupt:
+        # Everything is closed by now: uvicorn raises the signal again when it is done.
+        raise SystemExit(130) from None
 
 
 def _loop_factory() -> Callable[[], AbstractEventLoop] | None:

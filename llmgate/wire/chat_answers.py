@@ -15,6 +15,7 @@ from llmgate.wire.chat import ChatRequest
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
+_CHUNK = "chat.completion.chunk"
 
 
 class ChatWriter:
@@ -22,11 +23,8 @@ class ChatWriter:
 
     def __init__(self, asked: ChatRequest) -> None:
         self._asked = asked
-        self._head = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": asked.request.model,
-        }
+        self._id = f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = int(time.time())
         self._opened = False
         self._notes: list[Note] = []
         self._usage = Usage()
@@ -55,8 +53,7 @@ class ChatWriter:
             "finish_reason": self._finish(completion.finish),
         }
         return {
-            **self._head,
-            "object": "chat.completion",
+            **self._head("chat.completion"),
             "choices": [choice],
             "usage": usage_body(completion.usage),
             **_extension(completion.notes),
@@ -80,7 +77,9 @@ class ChatWriter:
         if delta.finish:
             events += self._event({}, self._finish(delta.finish), _extension(self._notes))
             if self._asked.include_usage:
-                events += _data({**self._chunk(), "choices": [], "usage": usage_body(self._usage)})
+                events += _data(
+                    {**self._head(_CHUNK), "choices": [], "usage": usage_body(self._usage)}
+                )
             events += DONE
         return events
 
@@ -112,13 +111,18 @@ class ChatWriter:
         extension: dict[str, Any] | None = None,
     ) -> bytes:
         choice = {"index": 0, "delta": change, "logprobs": None, "finish_reason": finish}
-        chunk = {**self._chunk(), "choices": [choice], **(extension or {})}
+        chunk = {**self._head(_CHUNK), "choices": [choice], **(extension or {})}
         if self._asked.include_usage:
             chunk["usage"] = None
         return _data(chunk)
 
-    def _chunk(self) -> dict[str, Any]:
-        return {**self._head, "object": "chat.completion.chunk"}
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self._asked.request.model,
+        }
 
     def _finish(self, finish: Finish) -> str:
         return "function_call" if finish == "tool_calls" and self._asked.legacy else finish

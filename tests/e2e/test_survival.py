@@ -1,4 +1,4 @@
-"""What `llmgate serve` survives: each of these gets a clear error, and the next request an answer."""
+"""What `llmgate serve` survives: each gets a clear error, and the next request an answer."""
 
 from __future__ import annotations
 

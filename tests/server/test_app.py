@@ -30,10 +30,11 @@ TOOL = {
         },
     },
 }
+OPEN = ServerSettings()
 CALL = '{"function": "add", "params": {"n": 5}}'
 
 
-def client_of(*answers, settings=ServerSettings(), grammar=True, base="http://127.0.0.1:8484"):
+def client_of(*answers, settings=OPEN, grammar=True, base="http://127.0.0.1:8484"):
     backend = ScriptedBackend(
         answers[0] if answers and callable(answers[0]) else list(answers),
         caps=Caps(grammar=grammar),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmgate.errors import RequestError
-from llmgate.types import Completion, Delta, CallDelta, Note, ToolChoice, Usage
+from llmgate.types import CallDelta, Completion, Delta, Note, ToolChoice, Usage
 from llmgate.wire import chat
 from llmgate.wire.chat_answers import ChatWriter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -31,7 +32,7 @@ def deltas(text, request=None, *, cuts=(), held=False, options=None, reason="sto
     reader = wrapper.reader(request, wrapper.render(request, Caps(grammar=not held)))
     edges = [0, *sorted(cuts), len(text)]
     out: list[Delta] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         out += reader.feed(text[start:end])
     return [*out, *reader.finish(reason)]
 
@@ -226,8 +227,27 @@ def test_with_tools_and_a_schema_either_will_do():
 
 
 pieces = st.sampled_from(
-    ["", " ", "\n", "{", "}", "`", "```json\n", "```", '"', '{"function"', '{"inner_', "Hi", "é😀"]
-    + [CALL, CALL[:30], CALL[30:], ": ", "USER:", "\\"]
+    [
+        "",
+        " ",
+        "\n",
+        "{",
+        "}",
+        "`",
+        "```json\n",
+        "```",
+        '"',
+        '{"function"',
+        '{"inner_',
+        "Hi",
+        "é😀",
+        CALL,
+        CALL[:30],
+        CALL[30:],
+        ": ",
+        "USER:",
+        "\\",
+    ]
 )
 texts = st.one_of(
     st.lists(pieces, max_size=6).map("".join),

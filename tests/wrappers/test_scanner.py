@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -22,7 +23,7 @@ def scan(text, thoughts, cuts=()):
     scanner = CallScanner(Spec(), thoughts)
     parts = {"thoughts": [], "name": [], "arguments": [], "end": []}
     edges = [0, *sorted(cuts), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for event in scanner.feed(text[start:end]):
             parts[event.kind].append(event.text)
     del parts["end"]
