@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
 
 from llmgate.backends.stops import Stops
 from llmgate.config import ModelSettings
@@ -12,6 +15,7 @@ from llmgate.types import Caps, Delta, Finish, Prompt, Usage
 
 Answer = str | Sequence[str | Exception] | Exception
 Script = Iterable[Answer] | Callable[[Prompt], Answer]
+_File = list[str | list[str]]
 
 
 class ScriptedBackend:
@@ -34,15 +38,16 @@ class ScriptedBackend:
 
     @classmethod
     def open(cls, model: str, settings: ModelSettings) -> ScriptedBackend:
-        """The script is `answers` in the model's options; `grammar` says whether it has those."""
-        answers = settings.options.get("answers", [])
-        if not isinstance(answers, list) or not all(isinstance(a, (str, list)) for a in answers):
+        """The script is the JSON file at the model's `path`: a list of texts or lists of pieces."""
+        if settings.path is None:
+            raise ConfigError(f"the model {model!r} needs the `path` of a JSON file of answers.")
+        try:
+            answers = msgspec.json.decode(Path(settings.path).read_bytes(), type=_File)
+        except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(
-                f"the model {model!r} needs a list of texts as its option `answers`, "
-                f"not {answers!r}."
-            )
-        grammar = bool(settings.options.get("grammar", True))
-        return cls(answers, caps=Caps(grammar=grammar, tokenize=True, context=settings.context))
+                f"the model {model!r}: {settings.path} is not a JSON list of answers: {error}."
+            ) from error
+        return cls(answers, caps=Caps(grammar=True, tokenize=True, context=settings.context))
 
     @property
     def caps(self) -> Caps:

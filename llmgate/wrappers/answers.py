@@ -38,6 +38,11 @@ class Task(msgspec.Struct, frozen=True):
     checker: Checker | None = None
     live: bool = False
 
+    def scanner(self) -> CallScanner:
+        """A scanner for one call."""
+        keep = () if self.tools is None else self.tools.with_parameter(self.spec.thoughts_key)
+        return CallScanner(self.spec, self.options.inner_thoughts, keep)
+
     def check_call(self, name: str, arguments: str) -> None:
         """Raise `OutputError` if a call that was passed on as it came is not valid."""
         assert self.tools is not None
@@ -106,8 +111,7 @@ class Task(msgspec.Struct, frozen=True):
         arguments = self._arguments(value, notes)
         thoughts = value.get(spec.thoughts_key) if thinks else None
         assert self.tools is not None
-        parameters = self.tools.by_name[name].parameters
-        if thinks and spec.thoughts_key not in parameters.get("properties", {}):
+        if thinks and name not in self.tools.with_parameter(spec.thoughts_key):
             thoughts = arguments.pop(spec.thoughts_key, thoughts)
         checker = self.tools.checkers[name]
         if problems := checker.problems(arguments):
@@ -153,7 +157,7 @@ class Task(msgspec.Struct, frozen=True):
 
     def _as_written(self, text: str) -> Call | None:
         """The call to the letter, if the text is one of the expected shape and nothing else."""
-        scanner = CallScanner(self.spec, self.options.inner_thoughts)
+        scanner = self.scanner()
         try:
             events = list(scanner.feed(text))
         except Unreadable:

@@ -57,7 +57,7 @@ def write_call(call: ToolCall, thoughts: str, spec: Spec, options: Options) -> s
     head = ""
     if options.inner_thoughts == "beside":
         head = f"{first}, "
-    elif options.inner_thoughts == "inside":
+    elif options.inner_thoughts == "inside" and spec.thoughts_key not in _decoded(arguments):
         inner = arguments[1:].lstrip()
         arguments = f"{{{first}{inner}" if inner == "}" else f"{{{first}, {inner}"
     text = (

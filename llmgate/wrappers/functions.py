@@ -45,7 +45,7 @@ def _json(tool: Tool, inside: dict[str, str]) -> Iterator[str]:
         parameters = {
             **parameters,
             "properties": {**thoughts, **parameters.get("properties", {})},
-            "required": [*thoughts, *parameters.get("required", [])],
+            "required": list(dict.fromkeys([*thoughts, *parameters.get("required", [])])),
         }
     entry = {"name": tool.name, "description": tool.description, "parameters": parameters}
     yield json.dumps(entry, ensure_ascii=False)
@@ -56,8 +56,10 @@ def _lines(tool: Tool, inside: dict[str, str]) -> Iterator[str]:
     if tool.description:
         yield f"    description: {_one_line(tool.description, 4)}"
     yield "    params:"
+    own = tool.parameters.get("properties", {})
     for name, description in inside.items():
-        yield f"      {name}: {description}"
+        if name not in own:
+            yield f"      {name}: {description}"
     yield from _properties(tool.parameters, tool.parameters, 6, 0)
 
 

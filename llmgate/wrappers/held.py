@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from llmgate.errors import OutputError
 from llmgate.types import CallDelta, Delta, Finish, Note
 from llmgate.wrappers.answers import Call, Task, new_call_id
-from llmgate.wrappers.scanner import CallScanner, Unreadable
+from llmgate.wrappers.scanner import Unreadable
 
 
 class Held:
@@ -62,7 +62,7 @@ class Held:
     def _cut(self, text: str) -> Iterator[Delta]:
         """An answer that the token limit cut: what there is, as it is, never closed by us."""
         tools = self._task.tools
-        scanner = CallScanner(self._task.spec, self._task.options.inner_thoughts)
+        scanner = self._task.scanner()
         deltas: list[Delta] = []
         named = False
         try:

@@ -44,7 +44,7 @@ class LiveCalls:
 
     def _begin(self) -> None:
         self._index += 1
-        self._scanner = CallScanner(self._task.spec, self._task.options.inner_thoughts)
+        self._scanner = self._task.scanner()
         self._name, self._arguments, self._after = "", [], ""
 
     def _scan(self, text: str) -> Generator[Delta, None, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Container, Generator, Iterator
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -48,9 +48,11 @@ Steps: TypeAlias = Generator[Event | None, None, T]
 class CallScanner:
     """Reads one call. After its `end` event, `rest` holds what followed the closing brace."""
 
-    def __init__(self, spec: Spec, thoughts: Thoughts) -> None:
+    def __init__(self, spec: Spec, thoughts: Thoughts, keep: Container[str] = ()) -> None:
+        """`keep`: functions whose own parameter has the key of the thoughts."""
         self._spec = spec
         self._thoughts = thoughts
+        self._keep = keep
         self._buffer = ""
         self._at = 0
         self._steps = self._call()
@@ -73,27 +75,27 @@ class CallScanner:
             yield event
 
     def _call(self) -> Steps[None]:
-        named = False
+        name: str | None = None
         yield from self._expect("{")
         while True:
             key = yield from self._string("a key")
             yield from self._expect(":")
             if key == self._spec.function_key:
-                yield Event("name", (yield from self._string("the function's name")))
-                named = True
+                name = yield from self._string("the function's name")
+                yield Event("name", name)
             elif key == self._spec.thoughts_key and self._thoughts == "beside":
                 yield from self._decoded()
-            elif key == self._spec.arguments_key and named:
-                yield from self._arguments()
+            elif key == self._spec.arguments_key and name is not None:
+                yield from self._arguments(name)
             else:
                 raise Unreadable(f"the key {key!r} was not expected here")
             if (yield from self._one_of(",}")) == "}":
                 break
         yield Event("end")
 
-    def _arguments(self) -> Steps[None]:
+    def _arguments(self, name: str) -> Steps[None]:
         """The arguments' object, raw, without the thoughts if they are its first key."""
-        if self._thoughts != "inside":
+        if self._thoughts != "inside" or name in self._keep:
             yield from self._raw_object("")
             return
         yield from self._expect("{")

@@ -36,6 +36,14 @@ class Toolset:
             for i, tool in enumerate(tools)
         }
 
+    def with_parameter(self, key: str) -> frozenset[str]:
+        """The names of the tools that have a parameter of that name themselves."""
+        return frozenset(
+            name
+            for name, tool in self.by_name.items()
+            if key in tool.parameters.get("properties", {})
+        )
+
 
 class Compiler:
     """Turns tools and schemas into what a wrapper needs, and keeps it by content."""

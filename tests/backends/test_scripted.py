@@ -60,14 +60,21 @@ async def test_a_reader_that_goes_away_is_counted():
     assert backend.cancelled == 1
 
 
-async def test_a_config_file_can_hold_a_script():
-    options = {"answers": ["Hi.", ["a", "b"]], "grammar": False}
-    settings = ModelSettings(backend="scripted", options=options, context=100)
+async def test_a_file_can_hold_a_script(tmp_path):
+    file = tmp_path / "answers.json"
+    file.write_text('["Hi.", ["a", "b"]]')
+    settings = ModelSettings(backend="scripted", path=str(file), context=100)
     backend = open_backend("fake", settings)
-    assert backend.caps == Caps(grammar=False, tokenize=True, context=100)
-    assert await text(backend, Prompt("")) == "Hi."
+    assert backend.caps == Caps(grammar=True, tokenize=True, context=100)
+    assert [await text(backend, Prompt("")) for _ in range(2)] == ["Hi.", "ab"]
 
 
-def test_a_script_of_the_wrong_type_is_refused():
-    with pytest.raises(ConfigError, match="list of texts"):
-        open_backend("fake", ModelSettings(backend="scripted", options={"answers": "Hi."}))
+@pytest.mark.parametrize("content", ['"Hi."', "[5]", "{", None])
+def test_a_file_that_is_no_script_is_refused(tmp_path, content):
+    file = tmp_path / "answers.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match="not a JSON list of answers"):
+        open_backend("fake", ModelSettings(backend="scripted", path=str(file)))
+    with pytest.raises(ConfigError, match="`path`"):
+        open_backend("fake", ModelSettings(backend="scripted"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmgate import resources
 from llmgate.errors import OutputError
-from llmgate.types import Caps, Completion, Delta, Message, Request, ToolChoice
+from llmgate.types import Caps, Completion, Delta, Message, Request, Tool, ToolCall, ToolChoice
 from llmgate.wrappers import Wrapper
 
 TEMPLATES = resources.names("templates")
@@ -282,7 +282,6 @@ def test_the_cuts_of_a_stream_change_nothing(text, held, parallel, data):
 def test_a_call_written_by_a_wrapper_is_read_back_the_same(
     arguments, thoughts, template, where, indent, held
 ):
-    from llmgate.types import ToolCall
     from llmgate.wrappers.conversation import write_call
 
     wrapper = Wrapper.load(template, {"inner_thoughts": where, "indent": indent})
@@ -296,3 +295,24 @@ def test_a_call_written_by_a_wrapper_is_read_back_the_same(
         ("send_message", arguments)
     ]
     assert answer.notes == ()
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_parameter_of_the_tools_own_is_not_taken_for_thoughts(held):
+    """Agents of MemGPT's kind add `inner_thoughts` to their tools themselves."""
+    own = Tool(
+        "think",
+        "Think.",
+        {
+            "type": "object",
+            "properties": {"inner_thoughts": {"type": "string"}, "n": {"type": "integer"}},
+            "required": ["inner_thoughts", "n"],
+        },
+    )
+    request = ask(tools=(own,))
+    options = {"inner_thoughts": "inside", "opening_brace": "never"}
+    raw = '{"inner_thoughts": "hm", "n": 1}'
+    answer = read(f'{{"function": "think", "params": {raw}}}', request, held=held, options=options)
+    assert shape(answer)[:2] == (None, [("think", raw)])
+    prompt = Wrapper.load("chatml", options).render(request, Caps()).text
+    assert prompt.count("inner_thoughts") == 1
