@@ -18,6 +18,7 @@
         BackendTimeout               504
         BackendRejected              502  the model's server refused the prompt
         BackendBusy                  429
+      ShuttingDown                   503
       OutputError                    422  the model's text is unusable after repair and retry
 
 Deterministic failures answer 4xx: the official SDKs retry every 5xx and pay for it again.
@@ -184,6 +185,17 @@ class BackendBusy(BackendError):
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class ShuttingDown(LlmgateError):
+    """The gateway was told to stop before the answer was complete."""
+
+    status = 503
+    code = "shutting_down"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is shutting down.")
 
 
 class OutputError(LlmgateError):

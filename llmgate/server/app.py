@@ -30,9 +30,20 @@ from llmgate.wire.chat_answers import ChatWriter
 _NOTES_HEADER_LIMIT = 4096
 
 
-def build(gateway: Gateway, settings: ServerSettings, *, manage: bool = True) -> Starlette:
-    """The app over `gateway`; `manage`: it starts and closes the gateway's backends itself."""
+def build(
+    gateway: Gateway,
+    settings: ServerSettings,
+    *,
+    manage: bool = True,
+    closing: asyncio.Event | None = None,
+) -> Starlette:
+    """The app over `gateway`.
+
+    `manage`: it starts and closes the gateway's backends itself. When `closing` is set, answers
+    under way end with a `ShuttingDown`.
+    """
     started = int(time.time())
+    closing = closing or asyncio.Event()
 
     async def health(request: HTTPRequest) -> Response:
         return JSON({"status": "ok", "models": list(gateway.routes)})
@@ -51,9 +62,10 @@ def build(gateway: Gateway, settings: ServerSettings, *, manage: bool = True) ->
         gateway.route(asked.request.model)
         writer = ChatWriter(asked)
         if asked.stream:
-            deltas = gateway.stream(asked.request)
-            return await unless_gone(request.receive, EventStream.begin(deltas, writer))
-        completion = await unless_gone(request.receive, gateway.complete(asked.request))
+            beginning = EventStream.begin(gateway.stream(asked.request), writer, closing)
+            return await unless_gone(request.receive, closing, beginning)
+        answering = gateway.complete(asked.request)
+        completion = await unless_gone(request.receive, closing, answering)
         return JSON(writer.whole(completion), headers=_notes_header(completion.notes))
 
     @contextlib.asynccontextmanager
@@ -126,8 +138,10 @@ def _notes_header(notes: Sequence[Note]) -> dict[str, str]:
     """The notes for a client that can't see our field of the body."""
     if not notes:
         return {}
-    text = json.dumps([msgspec.structs.asdict(note) for note in notes])
-    return {"x-llmgate-notes": text[:_NOTES_HEADER_LIMIT]}
+    text = json.dumps(msgspec.to_builtins(list(notes)))
+    if len(text) > _NOTES_HEADER_LIMIT:  # the codes alone still say what kind of thing happened
+        text = json.dumps([{"code": code} for code in sorted({note.code for note in notes})])
+    return {"x-llmgate-notes": text}
 
 
 async def _failed(request: HTTPRequest, error: Exception) -> Response:

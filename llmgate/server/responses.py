@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llmgate.errors import BackendBusy, LlmgateError
+from llmgate.errors import BackendBusy, LlmgateError, ShuttingDown
 from llmgate.types import Delta
 from llmgate.wire.chat_answers import KEEP_ALIVE, ChatWriter, error_body
 
@@ -44,25 +44,30 @@ def error_response(error: LlmgateError, *, status: int | None = None) -> Respons
     return JSON(error_body(error), status_code=status or error.status, headers=headers)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; cancels it and raises `ClientLeft` when the client goes away.
+async def unless_gone(receive: Receive, closing: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when nobody waits for it any more.
 
-    The request's body must have been read.
+    Raises `ClientLeft` when the client goes away and `ShuttingDown` when `closing` is set. The
+    request's body must have been read.
     """
-    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnect(receive))
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnect(receive))
+    closed = asyncio.create_task(closing.wait())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, gone, closed}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientLeft
+        raise ClientLeft if gone.done() else ShuttingDown
     finally:
-        await _end(task, gone)
+        await _end(task, gone, closed)
 
 
 class EventStream(Response):
     """Server-sent events, one or more for each delta, with comments while there are none."""
 
-    def __init__(self, deltas: AsyncGenerator[Delta, None], writer: ChatWriter) -> None:
+    def __init__(
+        self, deltas: AsyncGenerator[Delta, None], writer: ChatWriter, closing: asyncio.Event
+    ) -> None:
         super().__init__(
             media_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
@@ -70,16 +75,19 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._deltas = deltas
         self._writer = writer
+        self._closing = closing
         self._first: asyncio.Task[Delta] | None = None
         self._sent_at = 0.0
 
     @classmethod
-    async def begin(cls, deltas: AsyncGenerator[Delta, None], writer: ChatWriter) -> Self:
+    async def begin(
+        cls, deltas: AsyncGenerator[Delta, None], writer: ChatWriter, closing: asyncio.Event
+    ) -> Self:
         """A stream whose first delta is there, or is long in coming.
 
         What fails before it raises here, so that it can still be answered by its status.
         """
-        stream = cls(deltas, writer)
+        stream = cls(deltas, writer, closing)
         stream._first = asyncio.create_task(_next(deltas))
         try:
             await asyncio.wait({stream._first}, timeout=KEEP_ALIVE_SECONDS)
@@ -92,16 +100,21 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        closed = asyncio.create_task(self._closing.wait())
         tasks = [
             asyncio.create_task(self._pump(send)),
             asyncio.create_task(self._keep_alive(send)),
             asyncio.create_task(_disconnect(receive)),
         ]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, closed], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(*tasks)
+            interrupted = not any(task.done() for task in tasks)
+            await _end(*tasks, closed)
             await self._close()
+        if interrupted:
+            await self._send(send, self._writer.failure(ShuttingDown()))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pump(self, send: Send) -> None:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -13,6 +15,7 @@ from llmgate.gateway import Gateway
 from llmgate.server.app import build
 from llmgate.server.guard import check_exposure
 
+# How long answers under way may take after the signal to stop.
 _GRACE_SECONDS = 3
 
 
@@ -25,18 +28,36 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     gateway = Gateway.open(settings)
     listener = _listen(settings.server.host, settings.server.port)
     host, port = listener.getsockname()[:2]
+    closing = asyncio.Event()
     config = uvicorn.Config(
-        build(gateway, settings.server),
+        build(gateway, settings.server, closing=closing),
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=2 * _GRACE_SECONDS,
         lifespan="on",
     )
-    server = uvicorn.Server(config)
+    server = Server(config, closing)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/v1")
     await server.serve(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Gives answers under way some seconds after a signal, then ends them; a second ends them."""
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # A signal handler: it must not touch the loop directly.
+        if self.should_exit and not self._closing.is_set():
+            self._loop.call_soon_threadsafe(self._closing.set)
+            return
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._loop.call_later, _GRACE_SECONDS, self._closing.set)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -117,7 +117,7 @@ class _StreamOptions(msgspec.Struct):
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Positive = Annotated[int, Meta(ge=1)]
-Stops = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(max_length=16)]
+Stops = Annotated[list[str], Meta(max_length=16)]
 
 
 class _Body(msgspec.Struct):
@@ -137,7 +137,7 @@ class _Body(msgspec.Struct):
     max_completion_tokens: Positive | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Fraction | None = None
-    top_k: Annotated[int, Meta(ge=0)] | None = None
+    top_k: Annotated[int, Meta(ge=-1)] | None = None
     min_p: Fraction | None = None
     repeat_penalty: Annotated[float, Meta(gt=0)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
@@ -193,7 +193,7 @@ def decode(raw: bytes) -> ChatRequest:
             parallel=bool(body.parallel_tool_calls),
             schema=schema,
             grammar=body.grammar,
-            stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+            stop=_stop(body.stop),
             sampling=_sampling(body),
             notes=tuple(_ignored(data)),
         ),
@@ -203,12 +203,17 @@ def decode(raw: bytes) -> ChatRequest:
     )
 
 
+def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+    """The stop strings; an empty one would end every answer before it begins."""
+    return tuple(text for text in ([stop] if isinstance(stop, str) else stop or []) if text)
+
+
 def _sampling(body: _Body) -> Sampling:
     return Sampling(
         max_tokens=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         top_p=body.top_p,
-        top_k=body.top_k,
+        top_k=None if body.top_k is None else max(body.top_k, 0),  # -1 is vLLM's "all"
         min_p=body.min_p,
         repeat_penalty=body.repeat_penalty or body.repetition_penalty,
         presence_penalty=body.presence_penalty,

@@ -236,6 +236,24 @@ def test_an_answer_by_a_schema(client):
     assert json.loads(content) == {"name": "Maria", "age": 31}
 
 
+def test_json_mode(client):
+    content, _, finish = ask(
+        client,
+        stream=False,
+        model="chatml",
+        messages=[
+            {
+                "role": "system",
+                "content": 'Reply in JSON. Schema: {"name": "string", "age": "integer"}',
+            },
+            *said("Maria, aged 31, can be reached at m@home.com."),
+        ],
+        response_format={"type": "json_object"},
+    )
+    assert finish == "stop"
+    assert isinstance(json.loads(content), dict)
+
+
 def test_usage_counts_the_models_own_tokens_and_what_was_cached(client):
     fields = {"model": "chatml", "messages": said("Tell me a joke")}
     first = client.chat.completions.create(**fields).usage

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -263,6 +264,27 @@ def test_a_signal_ends_it_cleanly_and_its_workers_with_it(tmp_path, how, client)
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_under_way_is_ended_with_a_reason_when_the_server_stops(
+    tmp_path, endless, stream
+):
+    (tmp_path / "llmgate.toml").write_text(
+        f'[models.e]\nbackend = "llamacpp"\nurl = "http://127.0.0.1:{endless.server_port}"\n'
+    )
+    body = {"model": "e", "messages": HELLO, "stream": stream}
+    with Serve(cwd=tmp_path) as other, httpx.Client(base_url=other.url, timeout=60) as mine:
+        stop = threading.Timer(0.7, other.process.send_signal, [signal.SIGINT])
+        stop.start()
+        answer = mine.post("/chat/completions", json=body)
+        stop.join()
+        assert other.process.wait(20) == 130
+    assert answer.status_code == (200 if stream else 503)
+    last = answer.text.strip().split("\n\n")[-1].removeprefix("data: ")
+    assert json.loads(last)["error"]["code"] == "shutting_down"
+    assert endless.left.wait(10)
+    assert other.errors == []
 
 
 def test_a_port_that_is_taken_is_one_line(server, tmp_path):
