@@ -16,11 +16,14 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
+    # Not isolated: an isolated build would fetch hatchling anew.
+    done = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, ROOT],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
     [path] = folder.glob("*.whl")
     return path
 

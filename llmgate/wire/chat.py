@@ -116,7 +116,7 @@ class _StreamOptions(msgspec.Struct):
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Positive = Annotated[int, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=-1)]
 Stops = Annotated[list[str], Meta(max_length=16)]
 
 
@@ -133,8 +133,8 @@ class _Body(msgspec.Struct):
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     n: int | None = None
-    max_tokens: Positive | None = None
-    max_completion_tokens: Positive | None = None
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Fraction | None = None
     top_k: Annotated[int, Meta(ge=-1)] | None = None
@@ -210,7 +210,7 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
 
 def _sampling(body: _Body) -> Sampling:
     return Sampling(
-        max_tokens=body.max_completion_tokens or body.max_tokens,
+        max_tokens=_limit(body),
         temperature=body.temperature,
         top_p=body.top_p,
         top_k=None if body.top_k is None else max(body.top_k, 0),  # -1 is vLLM's "all"
@@ -220,6 +220,17 @@ def _sampling(body: _Body) -> Sampling:
         frequency_penalty=body.frequency_penalty,
         seed=body.seed,
     )
+
+
+def _limit(body: _Body) -> int | None:
+    """The most tokens to generate; -1 is what clients of local servers send for no limit."""
+    for field in ("max_completion_tokens", "max_tokens"):
+        limit: int | None = getattr(body, field)
+        if limit == 0:
+            raise RequestError(f"{field}: 0 leaves no room for an answer.", param=field)
+        if limit is not None:
+            return limit if limit > 0 else None
+    return None
 
 
 def _ignored(data: dict[str, Any]) -> list[Note]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from engines import needs_engine
 
 REQUEST = {
     "messages": [{"role": "user", "content": "Wie ist das Wetter in Köln?"}],
@@ -131,7 +132,7 @@ def test_repair_of_nothing_exits_with_1():
         (("render", "--option", "colour=red", "-"), "no option 'colour'"),
         (("render", "--config", "gone.toml", "-"), "gone.toml does not exist"),
         (("serve", "--config", "gone.toml"), "gone.toml does not exist"),
-        (("serve", "--model", "gone.gguf"), "gone.gguf"),
+        pytest.param(("serve", "--model", "gone.gguf"), "gone.gguf", marks=needs_engine),
         (("serve", "--host", "0.0.0.0"), "LLMGATE_API_KEY"),
         (("chat", "--wrapper", "nothing"), "unknown wrapper 'nothing'"),
     ],

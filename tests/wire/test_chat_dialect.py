@@ -112,6 +112,7 @@ def test_sampling_and_stop():
     assert (sampling.max_tokens, sampling.temperature, sampling.top_p) == (5, 0.0, 0.5)
     assert (sampling.seed, sampling.top_k, sampling.repeat_penalty) == (7, 3, 1.1)
     assert request.stop == ("x",)
+    assert decode(max_tokens=-1).request.sampling.max_tokens is None
     assert decode(stop="").request.stop == ()
     assert decode(stop=["", "x"], top_k=-1).request.stop == ("x",)
     assert decode(top_k=-1).request.sampling.top_k == 0
