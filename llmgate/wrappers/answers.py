@@ -12,7 +12,7 @@ from llmgate import repair
 from llmgate.errors import OutputError, suggestion
 from llmgate.types import Note
 from llmgate.validation import Checker
-from llmgate.wrappers.scanner import CallScanner, Unreadable
+from llmgate.wrappers.scanner import CallScanner, Unreadable, ends_in_string
 from llmgate.wrappers.spec import Options, Spec
 from llmgate.wrappers.tools import Toolset
 
@@ -62,6 +62,7 @@ class Task(msgspec.Struct, frozen=True):
         """The text answer that satisfies the schema. Raises `OutputError` if there is none."""
         assert self.checker is not None
         found = repair.loads(text)
+        _refuse_cut_string(found, text)
         value, notes = found.value, found.notes
         if problems := self.checker.problems(value):
             value, coerced = self.checker.coerce(value)
@@ -83,6 +84,7 @@ class Task(msgspec.Struct, frozen=True):
         values = [v for v in found.values if isinstance(v, dict) and self._named(v) is not None]
         if not values:
             return (), ()
+        _refuse_cut_string(found, text)
         notes = list(found.notes)
         if len(values) > 1 and not self.parallel:
             notes.append(Note("dropped", f"one call was asked for, {len(values) - 1} more dropped"))
@@ -182,6 +184,12 @@ class Call(msgspec.Struct, frozen=True):
 def new_call_id() -> str:
     """An identifier for a call, in the form that clients know."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def _refuse_cut_string(found: repair.Repaired, text: str) -> None:
+    """Missing brackets can be put back, but what a cut string would have said is lost."""
+    if found.truncated and ends_in_string(text):
+        raise OutputError("the answer is cut off in the middle of a string.", text=text)
 
 
 def _strict(text: str) -> Any:

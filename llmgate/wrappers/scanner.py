@@ -197,6 +197,12 @@ class CallScanner:
         return taken
 
 
+def ends_in_string(text: str) -> bool:
+    """Whether the first object in `text` is cut off in the middle of a string."""
+    start = text.find("{")
+    return start >= 0 and _follow(text, start, 0, False)[2]
+
+
 def _follow(text: str, at: int, depth: int, in_string: bool) -> tuple[int, int, bool]:
     """Follow an object's nesting to where it ends, or as far as `text` tells.
 

@@ -7,7 +7,7 @@ import json
 import jsonschema_rs
 import openai
 import pytest
-from engines import needs_engine
+from engines import needs_engine, needs_server, running_server
 from models import random_model
 from programs import Serve
 
@@ -234,6 +234,31 @@ def test_an_answer_by_a_schema(client):
     )
     assert finish == "stop"
     assert json.loads(content) == {"name": "Maria", "age": 31}
+
+
+@needs_server
+def test_a_real_llama_server_gives_the_same_answers(client, tmp_path):
+    tables = []
+    with running_server() as (url, _):
+        for wrapper in WRAPPERS:
+            options = "indent = 0" + (", section_separators = false" * (wrapper == "airoboros"))
+            tables.append(
+                f'[models.{wrapper}]\nbackend = "llamacpp"\nurl = "{url}"\nwrapper = "{wrapper}"\n'
+                f"options = {{{options}}}\nsampling = {{temperature = 0.0}}\n"
+            )
+        (tmp_path / "llmgate.toml").write_text("".join(tables))
+        with (
+            Serve(cwd=tmp_path) as other,
+            openai.OpenAI(base_url=other.url, api_key="none", max_retries=0) as remote,
+        ):
+            for wrapper in WRAPPERS:
+                for stream in (False, True):
+                    for question in ("Hello!", WEATHER):
+                        fields = {"model": wrapper, "messages": said(question), "stream": stream}
+                        assert ask(remote, **fields) == ask(client, **fields)
+                        for choice in ("auto", "required"):
+                            tooled = {**fields, "tools": TOOLS, "tool_choice": choice}
+                            assert ask(remote, **tooled) == ask(client, **tooled)
 
 
 def test_json_mode(client):

@@ -20,12 +20,14 @@ pytestmark = [needs_engine, needs_server]
 HELLO = [{"role": "user", "content": "Hello!"}]
 ENDLESS = 'root ::= ("tic " | "tac ")+ "never"'
 SAMPLED = {"temperature": 1.0, "stop": ["never"]}
+# Tokens: enough that an endless answer does not end while a test looks away.
+LONG = 32_768
 BROKEN = "{#- +++\nstop = []\n+++ -#}\n{{ messages[5].text }}"
 
 
 @pytest.fixture(scope="module")
 def llama_server():
-    with running_server() as (url, process):
+    with running_server(LONG) as (url, process):
         yield url, process
 
 
@@ -37,6 +39,7 @@ def server(tmp_path_factory, llama_server):
     (templates / "broken.jinja").write_text(BROKEN)
     (folder / "llmgate.toml").write_text(
         "[models.tiny]\nthreads = 1\n"
+        f"[models.long]\nthreads = 1\ncontext = {LONG}\n"
         '[models.broken]\nthreads = 1\nwrapper = "broken"\n'
         f'[models.remote]\nbackend = "llamacpp"\nurl = "{llama_server[0]}/v1/"\n'
         "sampling = {temperature = 0.0}\n"
@@ -83,7 +86,7 @@ def children(pid):
     return found
 
 
-@pytest.mark.parametrize("model", ["tiny", "remote"])
+@pytest.mark.parametrize("model", ["long", "remote"])
 def test_a_client_that_leaves_a_stream(client, model):
     fields = {"grammar": ENDLESS, "stream": True, **SAMPLED}
     body = {"model": model, "messages": HELLO, **fields}
@@ -95,7 +98,7 @@ def test_a_client_that_leaves_a_stream(client, model):
     assert post(client, model).status_code == 200
 
 
-@pytest.mark.parametrize("model", ["tiny", "remote"])
+@pytest.mark.parametrize("model", ["long", "remote"])
 def test_a_client_that_leaves_before_there_is_an_answer(client, model):
     with pytest.raises(httpx.ReadTimeout):
         client.post(
@@ -193,9 +196,9 @@ def test_a_server_that_is_not_there(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_is_killed_in_the_middle_of_an_answer(client, server, stream):
-    post(client)
+    post(client, "long")
     before = set(children(server.process.pid))
-    fields = {"model": "tiny", "messages": HELLO, "grammar": ENDLESS, "stream": stream, **SAMPLED}
+    fields = {"model": "long", "messages": HELLO, "grammar": ENDLESS, "stream": stream, **SAMPLED}
     if stream:
         with client.stream("POST", "/chat/completions", json=fields) as answer:
             lines = answer.iter_lines()

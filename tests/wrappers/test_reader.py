@@ -140,6 +140,7 @@ def test_a_spoilt_call_is_mended_and_the_mending_noted(text):
         (CALL.replace('"order_id"', '"order"'), "order_id"),
         (CALL.replace('"77"', "[7]"), "order_id"),
         ('{"function": "lookup_order", "params": [1]}', "must be a JSON object"),
+        ('{"function": "send_message", "params": {"message": "I will co', "cut off in the middle"),
     ],
 )
 def test_a_call_that_cannot_be_mended_is_refused_with_the_reason(text, message):
