@@ -19,8 +19,8 @@ JSONSchema = dict[str, Any] | bool
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something the client did not ask for, or asked for and did not get.
 
-    `code` is stable and for programs: `repaired`, `coerced`, `retried`, `ignored_parameter`,
-    `relaxed_grammar`, `truncated`, … `message` is one sentence for a person.
+    `code` is stable and for programs: `repaired`, `coerced`, `dropped`, `retried`, `closed`,
+    `truncated`, `ignored_parameter`. `message` is one sentence for a person.
     """
 
     code: str

@@ -25,9 +25,12 @@ needs_server = pytest.mark.skipif(
 
 
 @contextmanager
-def running_server(context: int = 2048) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A llama-server with the shipped model: its address and its process."""
-    command = [sys.executable, str(_SERVER), str(resources.default_model()), str(context)]
+def running_server(
+    context: int = 2048, model: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A llama-server with that model, else the shipped one: its address and its process."""
+    path = model or resources.default_model()
+    command = [sys.executable, str(_SERVER), str(path), str(context)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

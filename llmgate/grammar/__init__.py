@@ -2,6 +2,7 @@
 
 from llmgate.grammar.calls import compile_calls
 from llmgate.grammar.check import check
+from llmgate.grammar.closing import Closer
 from llmgate.grammar.load import load
 from llmgate.grammar.matcher import Matcher
 from llmgate.grammar.schema import compile  # noqa: A004
@@ -9,6 +10,7 @@ from llmgate.grammar.values import CallShape, Grammar, Relaxed
 
 __all__ = [
     "CallShape",
+    "Closer",
     "Grammar",
     "Matcher",
     "Relaxed",

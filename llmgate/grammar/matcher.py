@@ -125,19 +125,7 @@ class Matcher:
     """Says whether texts match a grammar. Raises `GrammarError` for one that `check` refuses."""
 
     def __init__(self, text: str) -> None:
-        check(text)
-        program = Program().read(text)
-        # Without what can never end, every stack that is left has a way to a match.
-        ends = productive(program)
-        program.productions = [
-            tuple(
-                production
-                for production in productions or ()
-                if all(not isinstance(symbol, int) or symbol in ends for symbol in production)
-            )
-            for productions in program.productions
-        ]
-        self._program = program
+        self._program = program_of(text)
 
     def matches(self, text: str) -> bool:
         """Whether the whole text matches."""
@@ -155,6 +143,25 @@ class Matcher:
             if not stacks:
                 break
         return stacks
+
+
+def program_of(text: str) -> Program:
+    """The rules of a grammar, without what can never end: so every stack has a way to a match.
+
+    Raises `GrammarError` for a grammar that `check` refuses.
+    """
+    check(text)
+    program = Program().read(text)
+    ends = productive(program)
+    program.productions = [
+        tuple(
+            production
+            for production in productions or ()
+            if all(not isinstance(symbol, int) or symbol in ends for symbol in production)
+        )
+        for productions in program.productions
+    ]
+    return program
 
 
 def after(prefix: str, rules: dict[str, str]) -> str:

@@ -21,6 +21,11 @@ class LiveCalls:
         self._arguments: list[str] = []
         self._after = ""
 
+    @property
+    def named(self) -> bool:
+        """Whether the call that is being read has its function's name already."""
+        return bool(self._name)
+
     def feed(self, text: str) -> Iterator[Delta]:
         while text:
             if self._scanner is None:

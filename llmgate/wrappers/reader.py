@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from llmgate.types import Delta, Finish
+from llmgate.grammar import Closer
+from llmgate.types import Delta, Finish, Note
 from llmgate.wrappers.answers import Task
 from llmgate.wrappers.held import Held
 from llmgate.wrappers.live import LiveCalls
@@ -28,15 +29,33 @@ class Mode(Protocol):
 
 
 class Reader:
-    """The reader of one answer. White space before it is no part of it."""
+    """The reader of one answer. White space before it is no part of it.
 
-    def __init__(self, task: Task) -> None:
+    `grammar` is the complete grammar that holds the backend, if one does. A forced call that
+    comes to the token limit is then ended in the shortest way that the grammar allows, since
+    whoever forces a call wants a valid one; its finish says `length`, a note what was added.
+    Other answers are cut where they are.
+    """
+
+    def __init__(self, task: Task, grammar: str | None = None) -> None:
         self._task = task
+        self._grammar = grammar
+        self._written: list[str] = []
         self._pending = ""
         self._mode: Mode | None = None
 
+    def begin(self, prefill: str) -> None:
+        """Read what the prompt wrote of the answer: less than anything a client is told."""
+        for _ in self._feed(prefill):
+            raise AssertionError("a prefill is too long")
+
     def feed(self, text: str) -> Iterator[Delta]:
         """What `text` adds to the answer. Raises `OutputError` if it can't be one."""
+        if self._grammar is not None:
+            self._written.append(text)
+        yield from self._feed(text)
+
+    def _feed(self, text: str) -> Iterator[Delta]:
         if self._mode is None:
             text = self._pending = (self._pending + text).lstrip()
             self._mode = self._choose(text) if text else None
@@ -48,10 +67,22 @@ class Reader:
 
         Raises `OutputError` if the answer is not what the request needs.
         """
+        if reason == "length" and (ending := self._ending()):
+            yield from self._feed(ending)
+            yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
         if self._mode is None:  # nothing came, or no more than the beginning of a fence
             self._mode = Held(self._task)
             yield from self._mode.feed(self._pending)
         yield from self._mode.finish(reason)
+
+    def _ending(self) -> str:
+        """What completes a forced call that was cut; which function to call is never made up."""
+        begun = isinstance(self._mode, LiveCalls) and self._mode.named
+        if self._grammar is None or not self._task.must_call or not begun:
+            return ""
+        closer = Closer(self._grammar)
+        closer.feed("".join(self._written))
+        return closer.ending or ""
 
     def _choose(self, start: str) -> Mode | None:
         """How to read an answer that begins so; None if that can't be told yet."""

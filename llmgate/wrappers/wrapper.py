@@ -75,10 +75,7 @@ class Wrapper:
     def reader(self, request: Request, prompt: Prompt) -> Reader:
         """A reader for the answer to `prompt`; what the prompt began of it is read already."""
         calls = bool(offered(request))
-        live = False
-        if prompt.grammar is not None and request.grammar is None:
-            made = self._compiler.grammar(request, prompt.prefill)
-            live = made is not None and made.exact
+        live = prompt.grammar is not None and self._exact(request, prompt.prefill)
         reader = Reader(
             Task(
                 spec=self.spec,
@@ -91,10 +88,10 @@ class Wrapper:
                     None if request.schema is None else self._compiler.checker(request.schema)
                 ),
                 live=live,
-            )
+            ),
+            grammar=prompt.grammar if live else None,
         )
-        for _ in reader.feed(prompt.prefill):
-            pass  # a prefill ends before anything that a client is told
+        reader.begin(prompt.prefill)
         return reader
 
     async def parse(
@@ -134,6 +131,13 @@ class Wrapper:
         # Compiled even where the backend can't use it: a schema that is none is found here.
         made = self._compiler.grammar(request, prefill)
         return made.text if made is not None and caps.grammar else None
+
+    def _exact(self, request: Request, prefill: str) -> bool:
+        """Whether the grammar of the answers holds everything that they are checked for."""
+        if request.grammar is not None:
+            return False
+        made = self._compiler.grammar(request, prefill)
+        return made is not None and made.exact
 
     def _prefill(self, request: Request, caps: Caps) -> str:
         """How much of a forced call the prompt writes itself."""

@@ -18,8 +18,8 @@ from programs import Serve
 
 pytestmark = [needs_engine, needs_server]
 HELLO = [{"role": "user", "content": "Hello!"}]
-ENDLESS = 'root ::= ("tic " | "tac ")+ "never"'
-SAMPLED = {"temperature": 1.0, "stop": ["never"]}
+ENDLESS = 'root ::= line{1000}\nline ::= ("tic " | "tac "){1000}'
+SAMPLED = {"temperature": 1.0}
 # Tokens: enough that an endless answer does not end while a test looks away.
 LONG = 32_768
 BROKEN = "{#- +++\nstop = []\n+++ -#}\n{{ messages[5].text }}"
@@ -282,7 +282,8 @@ def test_an_answer_under_way_is_ended_with_a_reason_when_the_server_stops(
         stop.start()
         answer = mine.post("/chat/completions", json=body)
         stop.join()
-        assert other.process.wait(20) == 130
+        # 0 where SIGINT was ignored from the start, as in a shell's background.
+        assert other.process.wait(20) in (0, 130)
     assert answer.status_code == (200 if stream else 503)
     last = answer.text.strip().split("\n\n")[-1].removeprefix("data: ")
     assert json.loads(last)["error"]["code"] == "shutting_down"

@@ -196,6 +196,26 @@ def test_a_call_cut_by_the_token_limit_says_length_and_is_not_closed(held):
     assert [note.code for note in answer.notes] == ["truncated"]
 
 
+@pytest.mark.parametrize("at", range(len('{"function": "lookup_order"'), len(CALL)))
+def test_a_forced_call_is_ended_at_the_token_limit_and_says_so(at):
+    forced = ask(tool_choice=ToolChoice("required"))
+    answer = read(CALL[:at], forced, reason="length")
+    [call] = answer.message.tool_calls
+    assert set(json.loads(call.arguments)) == {"order_id", "request_heartbeat"}
+    assert answer.finish == "length"
+    [note] = answer.notes
+    assert note.code == "closed"
+    assert repr(call.arguments[-1])[1] in note.message
+
+
+def test_the_function_to_call_is_never_made_up():
+    forced = ask(tool_choice=ToolChoice("required"))
+    for at in range(len('{"function": "lookup_order')):
+        answer = read(CALL[:at], forced, reason="length")
+        assert answer.message.tool_calls == ()
+        assert answer.finish == "length"
+
+
 def test_a_live_answer_that_the_grammar_did_not_hold_is_refused():
     with pytest.raises(OutputError, match="not valid"):
         read('{"function": "lookup_order", "params": {"order_id": 7}}')
