@@ -28,7 +28,16 @@ class Held:
         if reason == "length" and not self._complete(text):
             yield from self._cut(text)
         else:
-            yield from self._whole(text)
+            yield from self._whole(text, reason)
+
+    @property
+    def named(self) -> bool:
+        """Whether the text is a call that has its function's name already."""
+        try:
+            events = list(self._task.scanner().feed("".join(self._pieces)))
+        except Unreadable:
+            return False
+        return any(event.kind == "name" for event in events)
 
     def _complete(self, text: str) -> bool:
         """Whether the limit came just behind the answer's last brace."""
@@ -38,7 +47,7 @@ class Held:
             return False
         return True
 
-    def _whole(self, text: str) -> Iterator[Delta]:
+    def _whole(self, text: str, reason: Finish) -> Iterator[Delta]:
         calls: tuple[Call, ...] = ()
         notes: tuple[Note, ...] = ()
         if self._task.tools is not None:
@@ -57,7 +66,7 @@ class Held:
             yield Delta(call=CallDelta(index, call.arguments))
         for note in notes:
             yield Delta(note=note)
-        yield Delta(finish="tool_calls" if calls else "stop")
+        yield Delta(finish="tool_calls" if calls and reason == "stop" else reason)
 
     def _cut(self, text: str) -> Iterator[Delta]:
         """An answer that the token limit cut: what there is, as it is, never closed by us."""

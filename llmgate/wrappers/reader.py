@@ -31,8 +31,8 @@ class Mode(Protocol):
 class Reader:
     """The reader of one answer. White space before it is no part of it.
 
-    `grammar` is the complete grammar that holds the backend, if one does. A forced call that
-    comes to the token limit is then ended in the shortest way that the grammar allows, since
+    `grammar` is the one that was made for the answer, if it holds the backend. A forced call
+    that comes to the token limit is then ended in the shortest way that the grammar allows, since
     whoever forces a call wants a valid one; its finish says `length`, a note what was added.
     Other answers are cut where they are.
     """
@@ -77,8 +77,9 @@ class Reader:
 
     def _ending(self) -> str:
         """What completes a forced call that was cut; which function to call is never made up."""
-        begun = isinstance(self._mode, LiveCalls) and self._mode.named
-        if self._grammar is None or not self._task.must_call or not begun:
+        if self._grammar is None or not self._task.must_call:
+            return ""
+        if not isinstance(self._mode, LiveCalls | Held) or not self._mode.named:
             return ""
         closer = Closer(self._grammar)
         closer.feed("".join(self._written))

@@ -89,7 +89,7 @@ class Wrapper:
                 ),
                 live=live,
             ),
-            grammar=prompt.grammar if live else None,
+            grammar=prompt.grammar if request.grammar is None else None,
         )
         reader.begin(prompt.prefill)
         return reader

@@ -208,6 +208,19 @@ def test_a_forced_call_is_ended_at_the_token_limit_and_says_so(at):
     assert repr(call.arguments[-1])[1] in note.message
 
 
+def test_a_forced_call_that_is_held_back_is_ended_and_then_checked():
+    """`pattern` is more than the grammar holds, so what was added has to be checked too."""
+    pattern = {"type": "string", "pattern": "^a+$"}
+    schema = {"type": "object", "properties": {"x": pattern, "n": {"type": "integer"}}}
+    tool = Tool("f", "", schema | {"required": ["x", "n"]})
+    forced = ask(tools=(tool,), tool_choice=ToolChoice("required"))
+    answer = read('{"function": "f", "params": {"x": "aa"', forced, reason="length")
+    assert json.loads(answer.message.tool_calls[0].arguments) == {"x": "aa", "n": 0}
+    assert (answer.finish, [note.code for note in answer.notes]) == ("length", ["closed"])
+    with pytest.raises(OutputError, match="x"):
+        read('{"function": "f", "params": {"x": "b', forced, reason="length")
+
+
 def test_the_function_to_call_is_never_made_up():
     forced = ask(tool_choice=ToolChoice("required"))
     for at in range(len('{"function": "lookup_order')):
