@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from llmgate import __version__
-from llmgate.errors import ConfigError, LlmgateError
+from llmgate.errors import ConfigError, LlmgateError, suggestion
 
 COMMANDS = ("serve", "chat", "render", "parse", "grammar", "repair")
 
@@ -24,6 +24,13 @@ class Program(click.Group):
             return None
         command: click.Command = importlib.import_module(f"llmgate.cli.{name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"No such command {args[0]!r}. {suggestion(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -10,9 +10,9 @@ from llmgate.cli import options
 @click.command("grammar")
 @click.argument("schema", metavar="SCHEMA.JSON")
 def command(schema: str) -> None:
-    """Print the GBNF grammar of a JSON Schema (- reads standard input).
+    """Print the GBNF grammar of a JSON Schema.
 
-    What the grammar can't hold is listed on standard error.
+    - reads standard input. What the grammar can't hold is listed on standard error.
     """
     import json
 

@@ -13,7 +13,10 @@ from llmgate.cli import options
 @options.wrapper
 @click.option("--request", required=True, metavar="REQUEST.JSON", help="What was asked.")
 def command(config: str | None, wrapper: str, option: tuple[str, ...], request: str) -> None:
-    """Read a model's raw text on standard input and print the assistant message."""
+    """Read a model's raw text, print the message in it.
+
+    The text comes on standard input; what had to be mended is listed on standard error.
+    """
     import msgspec
 
     from llmgate.types import Caps

@@ -14,7 +14,10 @@ from llmgate.cli import options
 def command(
     config: str | None, wrapper: str, option: tuple[str, ...], as_json: bool, request: str
 ) -> None:
-    """Print the prompt that a chat completions request becomes (- reads standard input)."""
+    """Print the prompt that a request becomes.
+
+    REQUEST.JSON is a body of POST /v1/chat/completions; - reads standard input.
+    """
     import msgspec
 
     from llmgate.types import Caps

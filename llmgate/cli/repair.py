@@ -11,9 +11,10 @@ from llmgate.cli import options
 
 @click.command("repair")
 def command() -> None:
-    """Read text on standard input, print the JSON in it, list the repairs on standard error.
+    """Read malformed JSON, print it mended.
 
-    Exits with 1 when nothing can be saved.
+    The text comes on standard input; repairs are listed on standard error. Exits with 1 when
+    nothing can be saved.
     """
     import json
 

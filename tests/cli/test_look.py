@@ -153,5 +153,11 @@ def test_help_lists_every_command():
         assert llmgate(name, "--help").returncode == 0
 
 
+def test_an_unknown_command_is_told_the_closest():
+    done = llmgate("serv")
+    assert done.returncode == 2
+    assert "No such command 'serv'. Did you mean 'serve'?" in done.stderr
+
+
 def test_version():
     assert llmgate("--version").stdout == "llmgate, version 0.1.0\n"
