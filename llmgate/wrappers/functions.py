@@ -25,8 +25,10 @@ def function_list(tools: Sequence[Tool], spec: Spec, options: Options, *, parall
     It does not depend on the request's tool_choice: the prompt's head stays the same from
     turn to turn, and with it the server's prefix cache.
     """
-    preamble = spec.preamble or PREAMBLE.replace("{function}", spec.function_key).replace(
-        "{arguments}", spec.arguments_key
+    preamble = (
+        (spec.preamble or PREAMBLE)
+        .replace("{function}", spec.function_key)
+        .replace("{arguments}", spec.arguments_key)
     )
     if parallel:
         preamble += PREAMBLE_MANY
