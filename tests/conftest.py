@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
+
+# How long an example takes on a busy machine says nothing about the code.
+hypothesis.settings.register_profile("llmgate", deadline=None)
+hypothesis.settings.load_profile("llmgate")
 
 
 @pytest.fixture(scope="session", autouse=True)
