@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from llmgate.errors import GrammarError, suggestion
@@ -14,6 +15,9 @@ _DEEPEST_START: Final = 2_000
 _MOST_STARTS: Final = 5_000_000
 
 
+# Every request brings its grammar here, nearly always one that was here before; only texts
+# that passed are remembered.
+@lru_cache(maxsize=64)
 def check(text: str) -> None:
     """Make sure that llama.cpp loads this grammar.
 

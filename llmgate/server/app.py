@@ -34,13 +34,11 @@ def build(
     gateway: Gateway,
     settings: ServerSettings,
     *,
-    manage: bool = True,
     closing: asyncio.Event | None = None,
 ) -> Starlette:
-    """The app over `gateway`.
+    """The app over `gateway`, whose backends it starts and closes with itself.
 
-    `manage`: it starts and closes the gateway's backends itself. When `closing` is set, answers
-    under way end with a `ShuttingDown`.
+    When `closing` is set, answers under way end with a `ShuttingDown`.
     """
     started = int(time.time())
     closing = closing or asyncio.Event()
@@ -70,9 +68,6 @@ def build(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if not manage:
-            yield
-            return
         # Not awaited: the endpoint answers while a large model is still being loaded.
         starting = asyncio.create_task(gateway.start())
         try:

@@ -27,7 +27,8 @@ def views(messages: Sequence[Message], appendix: str, spec: Spec, options: Optio
         if not shown or shown[0]["role"] != "system":
             shown.insert(0, _of("system", "", "", None))
         text = shown[0]["content"]
-        shown[0] = _of("system", f"{text}\n{appendix}" if text else appendix, "", None)
+        text = f"{text}\n{appendix}" if text else appendix
+        shown[0] = _of("system", text, "", shown[0]["name"])
     return shown
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
+from llmgate.errors import OutputError
 from llmgate.grammar import Closer
 from llmgate.types import Delta, Finish, Note
 from llmgate.wrappers.answers import Task
@@ -40,20 +42,22 @@ class Reader:
     def __init__(self, task: Task, grammar: str | None = None) -> None:
         self._task = task
         self._grammar = grammar
+        self._prefill = ""
         self._written: list[str] = []
         self._pending = ""
         self._mode: Mode | None = None
 
     def begin(self, prefill: str) -> None:
         """Read what the prompt wrote of the answer: less than anything a client is told."""
+        self._prefill = prefill
         for _ in self._feed(prefill):
             raise AssertionError("a prefill is too long")
 
     def feed(self, text: str) -> Iterator[Delta]:
         """What `text` adds to the answer. Raises `OutputError` if it can't be one."""
-        if self._grammar is not None:
-            self._written.append(text)
-        yield from self._feed(text)
+        self._written.append(text)
+        with self._telling_all():
+            yield from self._feed(text)
 
     def _feed(self, text: str) -> Iterator[Delta]:
         if self._mode is None:
@@ -67,13 +71,23 @@ class Reader:
 
         Raises `OutputError` if the answer is not what the request needs.
         """
-        if reason == "length" and (ending := self._ending()):
-            yield from self._feed(ending)
-            yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
-        if self._mode is None:  # nothing came, or no more than the beginning of a fence
-            self._mode = Held(self._task)
-            yield from self._mode.feed(self._pending)
-        yield from self._mode.finish(reason)
+        with self._telling_all():
+            if reason == "length" and (ending := self._ending()):
+                yield from self._feed(ending)
+                yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
+            if self._mode is None:  # nothing came, or no more than the beginning of a fence
+                self._mode = Held(self._task)
+                yield from self._mode.feed(self._pending)
+            yield from self._mode.finish(reason)
+
+    @contextmanager
+    def _telling_all(self) -> Iterator[None]:
+        """An `OutputError` from here on has the whole answer: the model is shown it on a retry."""
+        try:
+            yield
+        except OutputError as error:
+            error.text = self._prefill + "".join(self._written)
+            raise
 
     def _ending(self) -> str:
         """What completes a forced call that was cut; which function to call is never made up."""

@@ -234,6 +234,15 @@ def test_a_live_answer_that_the_grammar_did_not_hold_is_refused():
         read('{"function": "lookup_order", "params": {"order_id": 7}}')
 
 
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("cuts", [(), (10, 20, 60)])
+def test_a_refused_answer_is_told_as_a_whole(held, cuts):
+    wrong = CALL.replace('"77"', "[7]")
+    with pytest.raises(OutputError) as caught:
+        read(wrong, held=held, cuts=cuts)
+    assert caught.value.text == wrong
+
+
 SCHEMA = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
 
 
