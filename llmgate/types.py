@@ -120,6 +120,10 @@ class Prompt(msgspec.Struct, frozen=True):
     `grammar` is GBNF, checked before it gets here. `prefill` is the part of the answer that
     already stands at the end of `text`: the backend does not repeat it, the reader of the
     answer puts it back.
+
+    With `triggers` the grammar is lazy: it holds from the first place where the answer contains
+    one of these strings, which is part of what it matches (`Caps.triggers`). `preserved` are
+    strings that have to be seen in the answer even where they are control tokens of the model.
     """
 
     text: str
@@ -127,6 +131,8 @@ class Prompt(msgspec.Struct, frozen=True):
     grammar: str | None = None
     sampling: Sampling = Sampling()
     prefill: str = ""
+    triggers: tuple[str, ...] = ()
+    preserved: tuple[str, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -209,9 +215,27 @@ class Completion(msgspec.Struct, frozen=True):
         return cls(message, finish, usage, tuple(notes))
 
 
+class ChatTemplate(msgspec.Struct, frozen=True):
+    """A model's own chat template, Jinja as Hugging Face writes it, and what it is told.
+
+    `bos` and `eos` are the texts of the model's control tokens, empty where it has none.
+    `tools` is the variant for requests with tools, where the model has one.
+    """
+
+    text: str
+    bos: str = ""
+    eos: str = ""
+    tools: str | None = None
+
+
 class Caps(msgspec.Struct, frozen=True):
-    """What a backend can do. `context` is in tokens, None where it is not known."""
+    """What a backend can do, as far as it is known: more of it once the backend has started.
+
+    `context` is in tokens. `triggers`: grammars may be lazy. `template` is that of the model.
+    """
 
     grammar: bool = False
     tokenize: bool = False
     context: int | None = None
+    triggers: bool = False
+    template: ChatTemplate | None = None

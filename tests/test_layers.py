@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "llmgate"
 LAYERS = [
     {"types", "errors"},
-    {"resources", "registry", "repair", "validation", "grammar", "config"},
+    {"resources", "registry", "styles", "repair", "validation", "grammar", "config"},
     {"wrappers", "backends", "storage"},
     {"gateway", "memory", "wire"},
     {"agent", "loaders", "bench"},
