@@ -18,6 +18,8 @@ def main() -> None:
     params.n_ctx = int(sys.argv[2])
     params.n_parallel = 1
     params.cpuparams.n_threads = 1
+    # As the embedded engine does without a GPU, so that the last bits of the numbers agree.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()

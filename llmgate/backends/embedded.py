@@ -69,7 +69,7 @@ class EmbeddedBackend:
         self._model = model
         self._path = path
         self._settings = settings
-        self._caps = Caps(grammar=True, tokenize=True)
+        self._caps = Caps(grammar=True, tokenize=True, triggers=True)
         self._ids = itertools.count(1)
         self._turn = asyncio.Lock()
         self._present = 0
@@ -95,7 +95,7 @@ class EmbeddedBackend:
 
     @property
     def caps(self) -> Caps:
-        """Grammars and token counts; the context once the model is loaded."""
+        """Grammars, also lazy ones, and token counts; context and template once it is loaded."""
         return self._caps
 
     async def start(self) -> None:
@@ -109,7 +109,7 @@ class EmbeddedBackend:
 
             grammar.check(prompt.grammar)
         request = next(self._ids)
-        frame = _pack(Run(request, prompt.text, prompt.stop, prompt.grammar, prompt.sampling))
+        frame = _pack(Run(request, prompt))
         if self._present > self._settings.queue:
             raise BackendBusy(
                 f"The model {self._model!r} is answering, and {self._settings.queue} requests "
@@ -300,7 +300,9 @@ class EmbeddedBackend:
 
     def _adopt(self, ready: Ready) -> None:
         known = self._caps.context
-        self._caps = msgspec.structs.replace(self._caps, context=ready.context)
+        self._caps = msgspec.structs.replace(
+            self._caps, context=ready.context, template=ready.template
+        )
         if known is None and 0 < ready.trained < ready.context:
             _LOG.warning(
                 "The model %r was trained for a context of %d tokens and runs with %d: "

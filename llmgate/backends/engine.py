@@ -19,8 +19,9 @@ import msgspec
 from llmgate.backends.pipe import Load
 from llmgate.backends.sampler import Sampler
 from llmgate.backends.stops import Stops
+from llmgate.backends.vocabulary import Vocabulary
 from llmgate.errors import BackendError, BackendUnreachable, ContextOverflow, RequestError
-from llmgate.types import Prompt
+from llmgate.types import ChatTemplate, Prompt
 
 BATCH = 512
 DEFAULT_CONTEXT = 8192
@@ -39,7 +40,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """One model with one context. Only `tokenize` may be called from a second thread.
+    """One model with one context. From other threads only `tokenize` and `vocabulary` are used.
 
     Raises `BackendUnreachable` if the model can't be loaded.
     """
@@ -52,6 +53,7 @@ class Engine:
         api.llama_backend_init()
         self._model = self._load_model(load)
         self._vocab = api.llama_model_get_vocab(self._model)
+        self.vocabulary = Vocabulary(self._vocab)
         self.trained = int(api.llama_model_n_ctx_train(self._model))
         wanted = load.context or min(self.trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         self._context = self._make_context(load, wanted)
@@ -60,8 +62,21 @@ class Engine:
         self._memory = api.llama_get_memory(self._context)
         self._tokens: list[int] = []
         self._whole = 0
-        self._control: dict[int, str] | None = None
         self._warm_up()
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template in the model's file, if it has one."""
+        text = self._metadata(b"tokenizer.chat_template")
+        if not text:
+            return None
+        vocabulary = self.vocabulary
+        return ChatTemplate(
+            text,
+            bos=vocabulary.text(int(api.llama_vocab_bos(self._vocab))),
+            eos=vocabulary.text(int(api.llama_vocab_eos(self._vocab))),
+            tools=self._metadata(b"tokenizer.chat_template.tool_use"),
+        )
 
     def tokenize(self, text: str) -> list[int]:
         """The tokens of `text`, control tokens recognised, no BOS added."""
@@ -78,12 +93,12 @@ class Engine:
     ) -> Result | None:
         """Generate, handing each token's text to `emit`. None if it was cancelled.
 
+        Control tokens are text like any other, but the one that ends the answer is never shown.
         Raises `ContextOverflow`, `GrammarError`, `RequestError` and `BackendError`.
         """
         tokens = self._prompt_tokens(prompt.text)
         sampling = prompt.sampling
-        banned = self._banned(prompt.grammar) if prompt.grammar else ()
-        sampler = Sampler(self._vocab, sampling, prompt.grammar, tokens, banned)
+        sampler = Sampler(self.vocabulary, prompt, tokens, self._banned(prompt))
         try:
             cached = self._reuse(tokens, exact=sampling.seed is not None)
             if not self._evaluate(tokens[cached:], cancelled):
@@ -102,10 +117,10 @@ class Engine:
                     length = False
                     break
                 made += 1
-                if api.llama_vocab_is_eog(self._vocab, token):
+                if self.vocabulary.is_end(token):
                     length = False
                     break
-                emit(stops.feed(decoder.decode(self._piece(token))))
+                emit(stops.feed(decoder.decode(self.vocabulary.piece(token))))
                 if stops.found:
                     length = False
                     break
@@ -117,22 +132,22 @@ class Engine:
         finally:
             sampler.close()
 
-    def _banned(self, grammar: str) -> list[int]:
-        """Control tokens that a grammar does not speak of.
+    def _banned(self, prompt: Prompt) -> list[int]:
+        """Tokens that are not to be chosen under the prompt's grammar.
 
-        To a grammar their text is text like any other, so one of them could stand inside a
-        string: it would end the turn in the middle of a call, or come back in the next prompt
-        as what it stands for.
+        They are broken ones, and control tokens that neither the grammar nor the reader of the
+        answer knows. To a grammar their text is text like any other, so one of them could stand
+        inside a string: it would end the turn in the middle of a call, or come back in the next
+        prompt as what it stands for.
         """
-        if self._control is None:
-            size = int(api.llama_vocab_n_tokens(self._vocab))
-            self._control = {
-                token: self._piece(token).decode("utf-8", "replace")
-                for token in range(size)
-                if api.llama_vocab_is_control(self._vocab, token)
-                and not api.llama_vocab_is_eog(self._vocab, token)
-            }
-        return [token for token, text in self._control.items() if text not in grammar]
+        if prompt.grammar is None:
+            return []
+        unknown = [
+            token
+            for token, text in self.vocabulary.control.items()
+            if text not in prompt.grammar and text not in prompt.preserved
+        ]
+        return unknown + self.vocabulary.broken
 
     def _prompt_tokens(self, text: str) -> list[int]:
         tokens = self.tokenize(text)
@@ -200,15 +215,6 @@ class Engine:
             )
         self._tokens += tokens
 
-    def _piece(self, token: int) -> bytes:
-        size = 64
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            count = api.llama_token_to_piece(self._vocab, token, buffer, size, 0, True)
-            if count >= 0:
-                return buffer.raw[:count]
-            size = -count
-
     def _forget(self) -> None:
         api.llama_memory_clear(self._memory, True)
         self._tokens = []
@@ -219,6 +225,15 @@ class Engine:
         token = max(int(api.llama_vocab_bos(self._vocab)), 0)
         self._decode([token] * min(_WARM_UP_TOKENS, self.context - 1 or 1))
         self._forget()
+
+    def _metadata(self, key: bytes) -> str | None:
+        """A text from the head of the model's file."""
+        size = api.llama_model_meta_val_str(self._model, key, None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        api.llama_model_meta_val_str(self._model, key, buffer, size + 1)
+        return buffer.value.decode("utf-8", "replace")
 
     def _load_model(self, load: Load) -> api.llama_model_p:
         params = api.llama_model_default_params()
@@ -240,6 +255,10 @@ class Engine:
         params.n_batch = params.n_ubatch = min(BATCH, size)
         params.n_threads = params.n_threads_batch = threads
         params.no_perf = True
+        if load.gpu_layers == 0 or not api.llama_supports_gpu_offload():
+            # Made for GPUs: a processor takes up to twice as long for a token with it (measured
+            # with 3600 tokens before). llama-cpp-python's default, so that texts are the same.
+            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         context: api.llama_context_p | None = api.llama_init_from_model(self._model, params)
         if not context:
             raise BackendUnreachable(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -15,6 +16,16 @@ import httpx
 import msgspec
 
 from llmgate.backends import failures
+from llmgate.backends.llamacpp_json import (
+    PROBE,
+    PROBE_ANSWER,
+    Ending,
+    body_of,
+    count_in,
+    string_in,
+    template_of,
+    usage_of,
+)
 from llmgate.backends.sse import Event, Events
 from llmgate.config import ModelSettings, Timeouts
 from llmgate.errors import (
@@ -24,21 +35,27 @@ from llmgate.errors import (
     ConfigError,
     LlmgateError,
     RequestError,
+    Unsupported,
 )
-from llmgate.types import Caps, Delta, Note, Prompt, Usage
+from llmgate.types import Caps, Delta, Note, Prompt
 
 _SHORT_ANSWER = 10.0
+_PROBE_SECONDS = 2.0
 # llama-server closes idle connections after five seconds: ours must go first.
 _KEEPALIVE = 2.0
 _BODY_START = 1 << 16
 _SHOWN = 200
 _JSON = {"Content-Type": "application/json"}
+_LOG = logging.getLogger(__name__)
 
 
 class LlamaCppBackend:
     """Completes prompts with a running llama-server.
 
-    Its control tokens stay invisible unless the server runs with `--special`.
+    Its control tokens stay invisible, but for those that a prompt preserves; the one that ends
+    an answer always does. It offers no lazy grammars: where the token that completes a trigger
+    goes on in a way that the grammar refuses, llama-server gives up with status 500 in the
+    middle of the answer. Grammars that hold from the beginning cost it no time.
     """
 
     def __init__(
@@ -47,7 +64,10 @@ class LlamaCppBackend:
         self._url = _base_url(model, settings.url)
         self._timeouts = settings.timeouts
         self._caps = Caps(grammar=True, tokenize=True)
+        self._model = model
         self._known = False
+        self._to_probe = False
+        self._probed = False
         self._added_bos = ""
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -65,11 +85,18 @@ class LlamaCppBackend:
 
     @property
     def caps(self) -> Caps:
-        """Grammars and token counts; the context of one request once the server has told it."""
+        """Grammars and token counts; context and template once the server has told them.
+
+        `grammar` turns false when the server is found not to hold to grammars.
+        """
         return self._caps
 
     async def start(self) -> None:
-        """Read the server's properties; if it can't be reached, requests will say so."""
+        """Read the server's properties, and try whether it holds to grammars.
+
+        If it can't be reached or is still loading, the first request does this, and says so.
+        """
+        self._to_probe = not self._probed
         with contextlib.suppress(BackendUnreachable, BackendTimeout):
             await self._learn()
 
@@ -79,18 +106,20 @@ class LlamaCppBackend:
             from llmgate import grammar
 
             grammar.check(prompt.grammar)
-        if not self._known:
+        if prompt.triggers:
+            raise Unsupported(f"The model {self._model!r} is served without lazy grammars.")
+        if not self._known or self._to_probe:
             # A server too busy for a small question may still take its time over a large one.
             with contextlib.suppress(BackendTimeout):
                 await self._learn()
-        body = _encode(_body(prompt, self._added_bos))
+        body = _encode(body_of(prompt, self._added_bos))
+        ending = Ending(prompt.preserved)
         async with aclosing(self._events(body)) as events:
             async for event in events:
                 reply = self._reply(event)
-                last = reply.get("stop") is True
-                if text := reply.get("content"):
-                    yield Delta(str(text))
-                if last:
+                if text := ending.take(reply):
+                    yield Delta(text)
+                if reply.get("stop") is True:
                     for delta in self._end(reply):
                         yield delta
                     return
@@ -113,17 +142,48 @@ class LlamaCppBackend:
         await self._client.aclose()
 
     async def _learn(self) -> None:
-        """Read the context's size, and whether the server adds a BOS that we must not repeat."""
-        props = await self._ask_if_allowed("GET", "/props")
-        question = {"content": "", "add_special": True}
-        probe = await self._ask_if_allowed("POST", "/tokenize", question)
-        self._known = True
-        settings = props.get("default_generation_settings")
-        context = settings.get("n_ctx") if isinstance(settings, dict) else None
-        if type(context) is int and context > 0:
-            self._caps = msgspec.structs.replace(self._caps, context=context)
-        if probe.get("tokens") and isinstance(bos := props.get("bos_token"), str):
-            self._added_bos = bos
+        """Find out what the server and its model are like, once."""
+        if not self._known:
+            props = await self._ask_if_allowed("GET", "/props")
+            bos = string_in(props, "bos_token") or ""
+            # What is added to an empty text; to a text that has a BOS it is added all the same.
+            if bos and (added := await self._tokens("", special=True)):
+                alone = await self._tokens(bos, special=False)
+                self._added_bos = bos if not alone or alone[0] == added[0] else ""
+            settings = props.get("default_generation_settings")
+            context = count_in(settings, "n_ctx") if isinstance(settings, dict) else None
+            self._caps = msgspec.structs.replace(
+                self._caps, context=context or self._caps.context, template=template_of(props)
+            )
+            self._known = True
+        if self._to_probe:
+            self._to_probe, self._probed = False, True
+            await self._probe()
+
+    async def _probe(self) -> None:
+        """Find out whether a grammar has any effect; leave it open where that takes long."""
+        try:
+            reply = await self._ask("POST", "/completion", PROBE, seconds=_PROBE_SECONDS)
+        except LlmgateError as error:
+            _LOG.info("Whether the server of %r holds to grammars is open: %s", self._model, error)
+            return
+        said = string_in(reply, "content") or ""
+        if not said or not PROBE_ANSWER.startswith(said):
+            self._caps = msgspec.structs.replace(self._caps, grammar=False)
+            _LOG.warning(
+                "The server at %s does not hold to grammars: asked for %r and nothing else, it "
+                "wrote %r. The answers of the model %r will be checked, but not constrained.",
+                self._url,
+                PROBE_ANSWER,
+                said[:_SHOWN],
+                self._model,
+            )
+
+    async def _tokens(self, text: str, *, special: bool) -> list[Any]:
+        """The tokens of a text, as far as the server tells."""
+        question = {"content": text, "add_special": special}
+        tokens = (await self._ask_if_allowed("POST", "/tokenize", question)).get("tokens")
+        return tokens if isinstance(tokens, list) else []
 
     async def _ask_if_allowed(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """The same as `_ask`, but a server that is up and does not tell has told nothing."""
@@ -134,12 +194,14 @@ class LlamaCppBackend:
         except LlmgateError:
             return {}
 
-    async def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, path: str, body: Any = None, *, seconds: float = _SHORT_ANSWER
+    ) -> dict[str, Any]:
         """One short question, answered by a JSON object."""
         self._check_open()
         content = None if body is None else _encode(body)
         try:
-            async with asyncio.timeout(_SHORT_ANSWER):
+            async with asyncio.timeout(seconds):
                 response = await self._client.request(
                     method, self._url + path, content=content, headers=_JSON
                 )
@@ -228,7 +290,7 @@ class LlamaCppBackend:
         """The last deltas of an answer, from the event that says `stop`."""
         kind = reply.get("stop_type")
         length = kind == "limit" or bool(reply.get("stopped_limit"))
-        usage = _usage(reply)
+        usage = usage_of(reply)
         marked = kind not in (None, "none") or any(
             reply.get(key) for key in ("stopped_eos", "stopped_word", "stopped_limit")
         )
@@ -304,28 +366,6 @@ def _http_timeouts(timeouts: Timeouts) -> httpx.Timeout:
     return httpx.Timeout(longest, connect=timeouts.connect)
 
 
-def _body(prompt: Prompt, added_bos: str) -> dict[str, Any]:
-    """The request's body. What nobody chose is left out: the server has its own defaults."""
-    sampling = prompt.sampling
-    fields = {
-        "n_predict": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "repeat_penalty": sampling.repeat_penalty,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        # The server knows 32 bits, of which the largest value means "random".
-        "seed": None if sampling.seed is None else sampling.seed % 0xFFFFFFFF,
-        "stop": [stop for stop in prompt.stop if stop] or None,
-        "grammar": prompt.grammar,
-    }
-    text = prompt.text.removeprefix(added_bos) if added_bos else prompt.text
-    chosen = {name: value for name, value in fields.items() if value is not None}
-    return {"prompt": text, "stream": True, "cache_prompt": True, **chosen}
-
-
 def _encode(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
@@ -338,24 +378,6 @@ def _failure(event: Event) -> failures.Failure | None:
     if event.name == "error":
         return failures.inner(event.data)
     return failures.find(failures.decoded(event.data))
-
-
-def _usage(reply: dict[str, Any]) -> Usage:
-    raw = reply.get("timings")
-    timings = raw if isinstance(raw, dict) else {}
-    cached = _count(timings.get("cache_n"))
-    evaluated = _count(timings.get("prompt_n"))
-    prompt = _count(reply.get("tokens_evaluated"))
-    if prompt is None:
-        prompt = (cached or 0) + (evaluated or 0)
-    completion = _count(reply.get("tokens_predicted"))
-    if completion is None:
-        completion = _count(timings.get("predicted_n")) or 0
-    return Usage(prompt, completion, cached)
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 async def _body_start(response: httpx.Response) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from llmgate.types import Sampling
+from llmgate.types import ChatTemplate, Prompt
 
 MAX_FRAME = 256 * 1024 * 1024
 _HEADER = 4
@@ -35,10 +35,7 @@ class Run(ToWorker, frozen=True):
     """Complete this prompt."""
 
     id: int
-    text: str
-    stop: tuple[str, ...]
-    grammar: str | None
-    sampling: Sampling
+    prompt: Prompt
 
 
 class Cancel(ToWorker, frozen=True):
@@ -63,6 +60,7 @@ class Ready(FromWorker, frozen=True):
 
     context: int
     trained: int
+    template: ChatTemplate | None
 
 
 class Failed(FromWorker, frozen=True):

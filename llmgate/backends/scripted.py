@@ -11,11 +11,18 @@ import msgspec
 from llmgate.backends.stops import Stops
 from llmgate.config import ModelSettings
 from llmgate.errors import BackendUnreachable, ConfigError
-from llmgate.types import Caps, Delta, Finish, Prompt, Usage
+from llmgate.types import Caps, ChatTemplate, Delta, Finish, Prompt, Usage
 
 Answer = str | Sequence[str | Exception] | Exception
 Script = Iterable[Answer] | Callable[[Prompt], Answer]
-_File = list[str | list[str]]
+_Lines = list[str | list[str]]
+
+
+class _Play(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file can hold in place of a bare list of answers."""
+
+    answers: _Lines
+    template: ChatTemplate | str | None = None
 
 
 class ScriptedBackend:
@@ -26,28 +33,44 @@ class ScriptedBackend:
     A piece may be an exception too: it is raised at that place of the stream. In place of
     the list a function of the prompt may make each answer. Stop strings and `max_tokens` are
     honoured, words count as tokens; grammars are taken and not applied. `prompts` are the
-    prompts it got, `cancelled` counts the answers whose reader went away.
+    prompts it got, `cancelled` counts the answers whose reader went away. `template` is the
+    chat template that its model pretends to have, with control tokens or as bare Jinja.
     """
 
-    def __init__(self, answers: Script = (), *, caps: Caps | None = None) -> None:
+    def __init__(
+        self,
+        answers: Script = (),
+        *,
+        caps: Caps | None = None,
+        template: ChatTemplate | str | None = None,
+    ) -> None:
         self._make = answers if callable(answers) else None
         self._answers = [] if callable(answers) else list(answers)
         self._caps = caps or Caps(grammar=True, tokenize=True)
+        if template is not None:
+            known = ChatTemplate(template) if isinstance(template, str) else template
+            self._caps = msgspec.structs.replace(self._caps, template=known)
         self.prompts: list[Prompt] = []
         self.cancelled = 0
 
     @classmethod
     def open(cls, model: str, settings: ModelSettings) -> ScriptedBackend:
-        """The script is the JSON file at the model's `path`: a list of texts or lists of pieces."""
+        """The script is the JSON file at the model's `path`: a list of texts or lists of pieces.
+
+        Or an object with that list as `answers` and a chat template as `template`. Raises
+        `ConfigError`.
+        """
         if settings.path is None:
             raise ConfigError(f"the model {model!r} needs the `path` of a JSON file of answers.")
         try:
-            answers = msgspec.json.decode(Path(settings.path).read_bytes(), type=_File)
+            script = msgspec.json.decode(Path(settings.path).read_bytes(), type=_Lines | _Play)
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(
                 f"the model {model!r}: {settings.path} is not a JSON list of answers: {error}."
             ) from error
-        return cls(answers, caps=Caps(grammar=True, tokenize=True, context=settings.context))
+        play = _Play(script) if isinstance(script, list) else script
+        caps = Caps(grammar=True, tokenize=True, context=settings.context)
+        return cls(play.answers, caps=caps, template=play.template)
 
     @property
     def caps(self) -> Caps:

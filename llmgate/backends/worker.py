@@ -1,8 +1,8 @@
 """The embedded engine's process: frames in on stdin, frames out on what was stdout.
 
 Three threads: one reads commands, so that a cancel is seen while a token is computed, one
-counts tokens, and the main one alone touches the model's context. The process ends when its
-stdin does, so it never outlives the gateway.
+counts tokens, and the main one alone touches the model's context; a fourth one reads the
+vocabulary once. The process ends when its stdin does, so it never outlives the gateway.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from llmgate.backends.pipe import (
     pack,
 )
 from llmgate.errors import LlmgateError
-from llmgate.types import Prompt
 
 _READ_SIZE = 1 << 16
 
@@ -129,16 +128,17 @@ def main() -> None:
     except LlmgateError as error:
         output.send(Failed(error.message))
         os._exit(1)
-    output.send(Ready(context=engine.context, trained=engine.trained))
+    output.send(Ready(engine.context, engine.trained, engine.template))
     _thread(lambda: count_jobs(engine, jobs, output))
+    # The first constrained answer needs it.
+    _thread(engine.vocabulary.prepare)
     run_jobs(engine, jobs, output)
 
 
 def _answer(engine: Engine, jobs: Jobs, job: Run, output: Output) -> FromWorker | None:
-    prompt = Prompt(job.text, stop=job.stop, grammar=job.grammar, sampling=job.sampling)
     try:
         result = engine.complete(
-            prompt,
+            job.prompt,
             emit=lambda text: output.send(Piece(job.id, text)),
             cancelled=lambda: jobs.cancelled(job.id),
         )

@@ -15,7 +15,7 @@ from llmgate.backends import open_backend
 from llmgate.backends.base import Backend
 from llmgate.backends.scripted import ScriptedBackend
 from llmgate.config import ModelSettings
-from llmgate.errors import ContextOverflow, GrammarError
+from llmgate.errors import ContextOverflow, GrammarError, Unsupported
 from llmgate.types import Completion, Prompt, Sampling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -127,6 +127,27 @@ async def test_a_grammar_holds(engine):
         got = await answer(engine, prompt)
         assert re.fullmatch(r'\{"city": "[a-z]{3,8}"\}', got.message.content), got
         assert got.finish == "stop"
+
+
+async def test_a_lazy_grammar_holds_from_its_trigger_on_or_is_refused(engine):
+    prompt = Prompt(
+        CAPITAL,
+        grammar='root ::= "France is " [0-9]{2}',
+        triggers=("France is",),
+        sampling=GREEDY,
+    )
+    if engine.caps.triggers:
+        assert re.fullmatch(r"The capital of France is \d\d", await text(engine, prompt))
+    else:
+        with pytest.raises(Unsupported):
+            await text(engine, prompt)
+
+
+async def test_the_models_template_is_known_after_start(engine):
+    template = engine.caps.template
+    assert template is not None
+    assert "<|im_start|>" in template.text
+    assert template.eos == "</s>"
 
 
 async def test_the_same_seed_gives_the_same_text(engine):

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import pytest
 from asking import CAPITAL, GREEDY, answer, endless, noise, text
 from engines import needs_engine
-from models import random_model
 
+from benchmarks.models import random_model
 from llmgate import grammar, resources
 from llmgate.backends import process
 from llmgate.backends.embedded import EmbeddedBackend

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from contextlib import aclosing
 
 import httpx
 import pytest
 from asking import answer, endless, text
 from engines import needs_server, running_server
+from made_up import LAST, URL, Server, backend_of, error_of, events, stream
 
 from llmgate.backends import open_backend
 from llmgate.backends.llamacpp import LlamaCppBackend
@@ -27,59 +27,6 @@ from llmgate.errors import (
     RequestError,
 )
 from llmgate.types import Prompt, Sampling, Usage
-
-URL = "http://server:8080"
-LAST = {
-    "content": "",
-    "stop": True,
-    "stop_type": "eos",
-    "tokens_predicted": 3,
-    "tokens_evaluated": 10,
-    "timings": {"cache_n": 6, "prompt_n": 4, "predicted_n": 3},
-}
-
-
-def events(*payloads: object) -> bytes:
-    """The payloads as a stream of events; a string stands for itself."""
-    return "".join(
-        f"data: {p if isinstance(p, str) else json.dumps(p, ensure_ascii=False)}\n\n"
-        for p in payloads
-    ).encode()
-
-
-def stream(body: bytes | httpx.AsyncByteStream) -> httpx.Response:
-    kind = {"content-type": "text/event-stream"}
-    if isinstance(body, bytes):
-        return httpx.Response(200, headers=kind, content=body)
-    return httpx.Response(200, headers=kind, stream=body)
-
-
-class Server:
-    """A made-up llama-server: `respond` answers completions, all requests are kept."""
-
-    def __init__(self, respond: Callable[[httpx.Request], httpx.Response]) -> None:
-        self.respond = respond
-        self.requests: list[httpx.Request] = []
-        self.props = {"default_generation_settings": {"n_ctx": 4096}, "bos_token": "<s>"}
-        self.bos: list[int] = []
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        if request.url.path == "/props":
-            return httpx.Response(200, json=self.props)
-        if request.url.path == "/tokenize":
-            return httpx.Response(200, json={"tokens": self.bos})
-        return self.respond(request)
-
-    @property
-    def body(self) -> dict:
-        """The body of the last completion."""
-        return json.loads(self.requests[-1].content)
-
-
-def backend_of(server: Server, **settings) -> LlamaCppBackend:
-    settings = ModelSettings(backend="llamacpp", **{"url": URL, **settings})
-    return LlamaCppBackend("mine", settings, transport=httpx.MockTransport(server))
 
 
 async def asked(response: httpx.Response, **settings):
@@ -153,16 +100,6 @@ async def test_only_what_was_chosen_is_sent():
     await backend.aclose()
 
 
-@pytest.mark.parametrize(("tokens", "sent"), [([1], "[INST] hi"), ([], "<s>[INST] hi")])
-async def test_a_bos_that_the_server_adds_is_not_sent_as_well(tokens, sent):
-    server = Server(lambda request: stream(events({"content": "a"}, LAST)))
-    server.bos = tokens
-    backend = backend_of(server)
-    await answer(backend, Prompt("<s>[INST] hi"))
-    assert server.body["prompt"] == sent
-    await backend.aclose()
-
-
 CUT = [
     pytest.param(stream(b""), id="nothing"),
     pytest.param(stream(events({"content": "a"})), id="no end"),
@@ -189,7 +126,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("response", "problem"), FOREIGN)
-async def test_what_is_not_an_answer_is_an_error(response, problem):
+async def test_what_is_not_an_answer_is_anerror_of(response, problem):
     with pytest.raises(BackendError, match=problem) as caught:
         await asked(response)
     assert URL in str(caught.value)
@@ -223,26 +160,21 @@ async def test_an_error_is_read_whatever_its_envelope(envelope):
         assert type(caught.value) is BackendError
 
 
-def _error(status: int, type_: str, message: str, **more: object) -> httpx.Response:
-    error = {"code": status, "type": type_, "message": message, **more}
-    return httpx.Response(status, json={"error": error})
-
-
 STATUSES = [
-    (_error(503, "unavailable_error", "Loading model"), BackendUnreachable, "Loading model"),
-    (_error(400, "invalid_request_error", "bad 'stop'"), BackendRejected, "bad 'stop'"),
-    (_error(401, "authentication_error", "Invalid API Key"), BackendRejected, "api_key"),
-    (_error(404, "not_found_error", "File Not Found"), BackendRejected, "`url`"),
-    (_error(501, "not_supported_error", "no"), BackendRejected, "no"),
+    (error_of(503, "unavailable_error", "Loading model"), BackendUnreachable, "Loading model"),
+    (error_of(400, "invalid_request_error", "bad 'stop'"), BackendRejected, "bad 'stop'"),
+    (error_of(401, "authentication_error", "Invalid API Key"), BackendRejected, "api_key"),
+    (error_of(404, "not_found_error", "File Not Found"), BackendRejected, "`url`"),
+    (error_of(501, "not_supported_error", "no"), BackendRejected, "no"),
     (httpx.Response(502, html="<h1>Bad gateway</h1>"), BackendError, "Bad gateway"),
     (httpx.Response(307, headers={"location": "http://new/"}), BackendRejected, "http://new/"),
     (
-        _error(400, "exceed_context_size_error", "too long", n_prompt_tokens=5000, n_ctx=4096),
+        error_of(400, "exceed_context_size_error", "too long", n_prompt_tokens=5000, n_ctx=4096),
         ContextOverflow,
         "too long",
     ),
     (
-        _error(400, "invalid_request_error", "the request exceeds the available context size."),
+        error_of(400, "invalid_request_error", "the request exceeds the available context size."),
         ContextOverflow,
         "available context size",
     ),
@@ -250,7 +182,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("response", "error", "problem"), STATUSES)
-async def test_every_status_has_its_error(response, error, problem):
+async def test_every_status_has_itserror_of(response, error, problem):
     with pytest.raises(error, match=problem) as caught:
         await asked(response)
     assert type(caught.value) is error
@@ -383,7 +315,7 @@ async def test_health_tells_loading_from_well():
 
     def health(request: httpx.Request) -> httpx.Response:
         if loading:
-            return _error(503, "unavailable_error", "Loading model")
+            return error_of(503, "unavailable_error", "Loading model")
         return httpx.Response(200, json={"status": "ok"})
 
     backend = backend_of(Server(health))

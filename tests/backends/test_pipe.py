@@ -8,16 +8,25 @@ from llmgate.backends.pipe import (
     Frames,
     Load,
     Piece,
+    Ready,
     Run,
     commands,
     pack,
     reports,
 )
-from llmgate.types import Sampling
+from llmgate.types import ChatTemplate, Prompt, Sampling
 
+PROMPT = Prompt(
+    "text " * 1000,
+    stop=("stop",),
+    grammar='root ::= "a"',
+    sampling=Sampling(temperature=0.5, seed=3),
+    triggers=("a",),
+    preserved=("<a>", "<b>"),
+)
 MESSAGES = [
     Load("model.gguf", None, 2, -1, True),
-    Run(1, "text " * 1000, ("stop",), 'root ::= "a"', Sampling(temperature=0.5, seed=3)),
+    Run(1, PROMPT),
     Cancel(1),
 ]
 
@@ -32,6 +41,11 @@ def test_frames_survive_any_cutting(size):
         for message in commands(data[start : start + size], frames)
     ]
     assert got == MESSAGES
+
+
+def test_a_template_survives():
+    ready = Ready(2048, 4096, ChatTemplate("{{ messages }}", bos="<s>", tools="{{ tools }}"))
+    assert list(reports(pack(ready), Frames())) == [ready]
 
 
 def test_both_directions_have_their_own_messages():

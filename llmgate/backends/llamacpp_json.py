@@ -1,0 +1,105 @@
+"""What llama-server is sent, and what its replies say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmgate.types import ChatTemplate, Prompt, Usage
+
+PROBE_ANSWER = "llmgate-probe"
+PROBE = {
+    "prompt": "A word:",
+    # One answer, but for rules, classes, repetition and choice, as in the grammars to come.
+    "grammar": 'root ::= "llm" [g] rest{1,1}\nrest ::= "ate" ("-" | "-") "probe"',
+    "n_predict": 4,
+    "temperature": 0.0,
+    "cache_prompt": False,
+}
+
+
+def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
+    """The body of a request for a completion; `added_bos` is the BOS that the server adds itself.
+
+    What nobody chose is left out: the server has its own defaults.
+    """
+    sampling = prompt.sampling
+    fields = {
+        "n_predict": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        # The server knows 32 bits, of which the largest value means "random".
+        "seed": None if sampling.seed is None else sampling.seed % 0xFFFFFFFF,
+        "stop": [stop for stop in prompt.stop if stop] or None,
+        "grammar": prompt.grammar,
+        "preserved_tokens": [text for text in prompt.preserved if text] or None,
+    }
+    text = prompt.text.removeprefix(added_bos) if added_bos else prompt.text
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    return {"prompt": text, "stream": True, "cache_prompt": True, **chosen}
+
+
+class Ending:
+    """Leaves out the control token that ended an answer, shown where it is to be preserved.
+
+    Whether it is the end is clear with the next event: this is where it is held back till then.
+    """
+
+    def __init__(self, preserved: tuple[str, ...]) -> None:
+        self._preserved = sorted((text for text in preserved if text), key=len, reverse=True)
+        self._held = ""
+        self._at: Any = None
+
+    def take(self, reply: dict[str, Any]) -> str:
+        """The text that can be passed on with this event."""
+        text, held, self._held = str(reply.get("content") or ""), self._held, ""
+        tokens = reply.get("tokens_predicted")
+        if reply.get("stop") is True:
+            ended = reply.get("stop_type") == "eos" or bool(reply.get("stopped_eos"))
+            return text if ended and tokens == self._at else held + text
+        self._at = tokens
+        self._held = next((mark for mark in self._preserved if text.endswith(mark)), "")
+        return held + text.removesuffix(self._held)
+
+
+def template_of(props: dict[str, Any]) -> ChatTemplate | None:
+    """The chat template among a server's properties."""
+    text = string_in(props, "chat_template")
+    if not text:
+        return None
+    return ChatTemplate(
+        text,
+        bos=string_in(props, "bos_token") or "",
+        eos=string_in(props, "eos_token") or "",
+        tools=string_in(props, "chat_template_tool_use") or None,
+    )
+
+
+def usage_of(reply: dict[str, Any]) -> Usage:
+    """The numbers of tokens that the last event of an answer tells."""
+    raw = reply.get("timings")
+    timings = raw if isinstance(raw, dict) else {}
+    cached = count_in(timings, "cache_n")
+    prompt = count_in(reply, "tokens_evaluated")
+    if prompt is None:
+        prompt = (cached or 0) + (count_in(timings, "prompt_n") or 0)
+    completion = count_in(reply, "tokens_predicted")
+    if completion is None:
+        completion = count_in(timings, "predicted_n") or 0
+    return Usage(prompt, completion, cached)
+
+
+def string_in(reply: dict[str, Any], name: str) -> str | None:
+    """The value of that name, if it is a string."""
+    value = reply.get(name)
+    return value if isinstance(value, str) else None
+
+
+def count_in(reply: dict[str, Any], name: str) -> int | None:
+    """The value of that name, if it is a number of things."""
+    value = reply.get(name)
+    return value if type(value) is int and value >= 0 else None
