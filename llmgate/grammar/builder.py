@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from math import isqrt
-from typing import Final
+from typing import Any, Final
+
+from llmgate.grammar.dialect import GEMMA, JSON, PYTHON, Dialect
 
 # A unit that is repeated more often than this is repeated in chunks: llama.cpp makes one rule
 # per repetition and refuses 2,000.
 _DIRECT: Final = 128
-MOST_REPETITIONS: Final = 20_000
+MOST_REPETITIONS: Final = 250_000
+MOST_KEY_CHARACTERS: Final = 1_500
 
 # Rules that several schemas need. Each may use the ones named in its text.
 PRIMITIVES: Final[dict[str, str]] = {
@@ -47,6 +50,9 @@ _USES: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body))))
     for name, body in PRIMITIVES.items()
 }
+_OWN: Final = frozenset(f"{one.name}-{name}" for one in (PYTHON, GEMMA) for name in one.rules)
+_WORDS: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_NAME = re.compile(r"[a-zA-Z0-9-]+")
 _UNFIT = re.compile(r"[^a-zA-Z0-9]+")
 
 
@@ -60,28 +66,61 @@ _CONTROLS: Final = {
 } | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
 
 
+_Snapshot = tuple[dict[str, str], dict[str, str], set[str], dict[tuple[str, object], str]]
+
+
 class Builder:
-    """The rules of one grammar while it is being made."""
+    """The rules of one grammar while it is being made.
+
+    `dialect` is how values are written now; it may change between two parts of a grammar.
+    """
 
     def __init__(self, root: str = "root") -> None:
-        if root in PRIMITIVES or not re.fullmatch("[a-zA-Z][a-zA-Z0-9-]*", root):
+        if root in PRIMITIVES or root in _OWN or not re.fullmatch("[a-zA-Z][a-zA-Z0-9-]*", root):
             raise ValueError(f"{root!r} can't be the name of a grammar's first rule")
         self.root = root
+        self.dialect: Dialect = JSON
         self.rules: dict[str, str] = {}
+        # Rules that refer to themselves can't be told by their bodies; these have keys.
+        self.shared: dict[tuple[str, object], str] = {}
         self._by_body: dict[str, str] = {}
-        self._taken: set[str] = {root, *PRIMITIVES}
+        self._taken: set[str] = {root, *PRIMITIVES, *_OWN}
+        # Rule names by hint, and the next number for each.
+        self._stems: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        # What users of the builder remember about its rules, until some are taken back.
+        self.memory: dict[object, Any] = {}
+        # Names of properties are compared as a whole up to so many characters together.
+        self.most_key_characters = MOST_KEY_CHARACTERS
+        # Whether rules may have been made that nothing uses in the end.
+        self.untidy = False
 
-    def snapshot(self) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    def snapshot(self) -> _Snapshot:
         """What there is now, for `restore`."""
-        return self.rules.copy(), self._by_body.copy(), self._taken.copy()
+        return self.rules.copy(), self._by_body.copy(), self._taken.copy(), self.shared.copy()
 
-    def restore(self, state: tuple[dict[str, str], dict[str, str], set[str]]) -> None:
+    def restore(self, state: _Snapshot) -> None:
         """Go back to what there was at a snapshot."""
-        rules, by_body, taken = state
+        rules, by_body, taken, shared = state
         self.rules, self._by_body, self._taken = rules.copy(), by_body.copy(), taken.copy()
+        self.shared = shared.copy()
+        self.memory.clear()
 
     def use(self, name: str) -> str:
-        """Bring the named common rule in, with what it needs; returns the name."""
+        """Bring the named common rule in, with what it needs; returns its name in this dialect."""
+        own = self.dialect.rules.get(name)
+        if own is not None:
+            prefix = f"{self.dialect.name}-"
+            name = prefix + name
+            if name not in self.rules:
+                self.rules[name] = own
+                for other in _WORDS.findall(_QUOTED.sub(" ", own)):
+                    self.use(other.removeprefix(prefix))
+            return name
+        if name == "string" and self.dialect.never:
+            from llmgate.grammar.until import free
+
+            return free(self, self.dialect.never)
         if name not in self.rules:
             self.rules[name] = PRIMITIVES[name]
             for other in _USES[name]:
@@ -90,13 +129,18 @@ class Builder:
 
     def name(self, hint: str) -> str:
         """A rule name that is still free, close to `hint`."""
-        stem = _UNFIT.sub("-", hint).strip("-")[:40] or "x"
-        if not stem[0].isalpha():
-            stem = f"x-{stem}"
-        name, number = stem, 1
+        stem = self._stems.get(hint)
+        if stem is None:
+            stem = _UNFIT.sub("-", hint).strip("-")[:40] or "x"
+            if not stem[0].isalpha():
+                stem = f"x-{stem}"
+            self._stems[hint] = stem
+        number = self._numbers.get(stem, 1)
+        name = stem if number == 1 else f"{stem}-{number}"
         while name in self._taken:
             number += 1
             name = f"{stem}-{number}"
+        self._numbers[stem] = number + 1
         self._taken.add(name)
         return name
 
@@ -154,7 +198,20 @@ class Builder:
     def text(self) -> str:
         """All rules as GBNF, the root first."""
         order = [self.root, *(name for name in self.rules if name != self.root)]
+        if self.untidy:
+            used = self._used()
+            order = [name for name in order if name in used]
         return "".join(f"{name} ::= {self.rules[name]}\n" for name in order)
+
+    def _used(self) -> set[str]:
+        used = {self.root}
+        todo = [self.root]
+        while todo:
+            body = _QUOTED.sub(" ", self.rules[todo.pop()])
+            new = {name for name in _NAME.findall(body) if name in self.rules} - used
+            used |= new
+            todo += new
+        return used
 
 
 def json_text(value: str) -> tuple[str, ...]:

@@ -1,160 +1,293 @@
-"""Proves that no value can satisfy two schemas at once, as far as that is easy to see."""
+"""Proves that no value satisfies two schemas at once, as far as that is easy to see."""
 
 from __future__ import annotations
 
-from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from llmgate.errors import RequestError
-from llmgate.grammar.facts import KIND, Located, same
-from llmgate.grammar.refs import References
+from llmgate.grammar.collect import choose, collect
+from llmgate.grammar.evaluate import holds
+from llmgate.grammar.facts import TYPES, Facts, Group, Located
+from llmgate.grammar.keywords import Atom
+from llmgate.grammar.regex import Inexact
 
-_DEEPEST = 4
+if TYPE_CHECKING:
+    from llmgate.grammar.document import Document
+
+_DEEPEST: Final = 4
+_DEEPEST_CHOICE: Final = 2
+_MOST_BRANCHES: Final = 16
+_ALL: Final = frozenset(TYPES)
 
 
-def disjoint(branches: list[Located], references: References, alone: bool) -> bool:
-    """Whether every value that the grammar admits for one branch is refused by all others.
+def apart(left: Facts, right: Facts, document: Document, depth: int = 0) -> bool:
+    """Whether nothing that the grammar for one admits satisfies the other, in both directions.
 
-    `alone` says that nothing else holds for the value, so that a branch's grammar has no
-    properties but the branch's own.
+    What is still to be chosen on either side is left out of account.
     """
-    parts = [_parts(branch, references) for branch in branches]
-    return all(
-        _apart(left, right, references, 0)
-        or (alone and _needs_unwritten(left, right) and _needs_unwritten(right, left))
-        for left, right in combinations(parts, 2)
+    if left.never or right.never:
+        return True
+    for one, other in ((left, right), (right, left)):
+        if one.values is not None and _none_holds(one, other, document):
+            return True
+    types = _emitted(left) & _meant(right) | _meant(left) & _emitted(right)
+    if all(_apart_as(kind, left, right, document, depth) for kind in types):
+        return True
+    return any(
+        _apart_in_all(one, other, document, depth) for one, other in ((left, right), (right, left))
     )
 
 
-def _parts(located: Located, references: References) -> list[Located]:
-    """The schema and those that hold with it: what it refers to, and the members of `allOf`."""
-    out: list[Located] = []
-    todo = [located]
-    seen: set[int] = set()
-    while todo:
-        schema, path = todo.pop()
-        if not isinstance(schema, dict) or id(schema) in seen:
-            continue
-        seen.add(id(schema))
-        out.append((schema, path))
-        if "$ref" in schema:
-            try:
-                todo.append(references.resolve(schema["$ref"], path))
-            except RequestError:
-                # Compiling the branch reports it.
-                continue
-        members = schema.get("allOf")
-        if isinstance(members, list):
-            todo += [(member, path) for member in members]
-    return out
-
-
-def _apart(left: list[Located], right: list[Located], references: References, depth: int) -> bool:
-    if depth > _DEEPEST:
+def _apart_in_all(one: Facts, other: Facts, document: Document, depth: int) -> bool:
+    """Whether one side is apart from the other in each branch of its first choice."""
+    if depth >= _DEEPEST_CHOICE or not one.groups:
         return False
-    if any(_types_apart(one, other) for one, _ in left for other, _ in right):
+    group = one.groups[0]
+    if len(group.branches) > _MOST_BRANCHES:
+        return False
+    return all(
+        apart(chosen_from(one, group, branch, document), other, document, depth + 1)
+        for branch in group.branches
+    )
+
+
+def chosen_from(facts: Facts, group: Group, branch: Located, document: Document) -> Facts:
+    """The facts with a branch merged in, and the branch noted as one that holds."""
+    merged = choose(facts, group, branch, document)
+    merged.chosen = (*facts.chosen, branch)
+    return merged
+
+
+def hopeless(facts: Facts, document: Document) -> bool:
+    """Whether it is easy to see that nothing satisfies the facts."""
+    if facts.never or facts.types == frozenset():
         return True
-    if not (_surely_object(left) or _surely_object(right)):
+    if facts.types != {"object"}:
         return False
-    for name in _required(left) | _required(right):
-        mine, theirs = _property(left, name), _property(right, name)
-        for one in mine:
-            for other in theirs:
-                first, second = _parts(one, references), _parts(other, references)
-                if _apart(first, second, references, depth + 1):
+    if facts.absent and not facts.required.keys().isdisjoint(facts.absent):
+        return True
+    if any(part.patterns for part in facts.objects):
+        return False
+    return any(_valueless(facts, name, document) for name in facts.required)
+
+
+def _valueless(facts: Facts, name: str, document: Document) -> bool:
+    """Whether a property has no value; what was seen before is remembered in the facts."""
+    done, values, types = facts.narrowed.get(name, (0, None, None))
+    for number in range(done, len(facts.objects)):
+        for one in facts.objects[number].about(name, {}):
+            schema = one[0]
+            if schema is False:
+                return True
+            if not isinstance(schema, dict):
+                continue
+            if len(schema) == 1 and "$ref" in schema:
+                one = document.resolve(schema, "$ref", one[1])
+                schema = one[0] if isinstance(one[0], dict) else {}
+            named = schema.get("type")
+            if named is not None:
+                own = frozenset((named,)) if isinstance(named, str) else frozenset(named)
+                types = own if types is None else _both(types, own)
+            if values is not None:
+                values = _kept(values, (one,), document)
+            elif "const" in schema or isinstance(schema.get("enum"), list):
+                values = [schema["const"]] if "const" in schema else schema["enum"]
+                before = facts.objects[: number + 1]
+                parts = tuple(part for each in before for part in each.about(name, {}))
+                values = _kept(values, parts, document)
+    facts.narrowed[name] = (len(facts.objects), values, types)
+    return values == [] or types == frozenset()
+
+
+def clashes(facts: Facts, located: Located, document: Document, depth: int = 0) -> bool:
+    """Whether it is easy to see, without merging it in, that a schema can't hold too."""
+    schema, path = located
+    if isinstance(schema, bool):
+        return not schema
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return False
+    if "$ref" in schema and len(schema) == 1:
+        return clashes(facts, document.resolve(schema, "$ref", path), document, depth + 1)
+    types = schema.get("type")
+    if types is not None and facts.types is not None:
+        named = frozenset((types,)) if isinstance(types, str) else frozenset(types)
+        if not _both(named, facts.types):
+            return True
+    if facts.types != {"object"}:
+        return False
+    absent = schema.get(Atom.ABSENT, ())
+    if any(name in facts.required for name in absent):
+        return True
+    if facts.absent and any(name in facts.absent for name in schema.get("required", ())):
+        return True
+    properties = schema.get("properties") or {}
+    if properties and isinstance(properties, dict):
+        for name, (_, values, _) in facts.narrowed.items():
+            if name in properties and values is not None:
+                one = (properties[name], path)
+                if isinstance(one[0], (bool, dict)) and not _kept(values, (one,), document):
                     return True
-        if (not mine and _closed(left)) or (not theirs and _closed(right)):
+    for name, one in schema.get(Atom.PROPERTY, {}).items():
+        known = facts.narrowed.get(name)
+        if known and known[1] is not None and not _kept(known[1], (one,), document):
+            return True
+    if isinstance(schema.get("allOf"), list) and any(
+        clashes(facts, (one, path), document, depth + 1) for one in schema["allOf"]
+    ):
+        return True
+    if "not" in schema:
+        ways = document.alternatives((schema["not"], path))
+        return ways is not None and all(
+            clashes(facts, way, document, depth + 1) for way in ways
+        )
+    return False
+
+
+def _both(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
+    both = left & right
+    if ("integer" in left and "number" in right) or ("integer" in right and "number" in left):
+        both |= {"integer"}
+    return both
+
+
+def _kept(values: list[Any], parts: tuple[Located, ...], document: Document) -> list[Any]:
+    try:
+        return [value for value in values if all(holds(value, one, document) for one in parts)]
+    except Inexact:
+        return values
+
+
+def _facts(parts: tuple[Located, ...], document: Document) -> Facts:
+    def make() -> Facts:
+        facts = Facts(parts[0][1], parts)
+        for part in parts:
+            collect(facts, part, document)
+        return facts
+
+    found: Facts = document.derived(parts[0], ("facts", *(id(one) for one, _ in parts[1:])), make)
+    return found
+
+
+def _none_holds(one: Facts, other: Facts, document: Document) -> bool:
+    """Whether none of one side's fixed values satisfies the other side's schemas."""
+    assert one.values is not None
+    try:
+        return not any(
+            all(holds(value, part, document) for part in (*other.parts, *other.chosen))
+            for value in one.values
+        )
+    except Inexact:
+        return False
+
+
+def _emitted(facts: Facts) -> frozenset[str]:
+    """The types that the grammar for the facts admits, "number" standing for all numbers."""
+    if facts.types is not None:
+        return _numbers(facts.types)
+    if facts.hints and not facts.groups:
+        return frozenset(facts.hints)
+    return _numbers(_ALL)
+
+
+def _meant(facts: Facts) -> frozenset[str]:
+    return _numbers(_ALL if facts.types is None else facts.types)
+
+
+def _numbers(types: frozenset[str]) -> frozenset[str]:
+    return (types - {"integer"}) | {"number"} if "integer" in types else types
+
+
+def _apart_as(kind: str, left: Facts, right: Facts, document: Document, depth: int) -> bool:
+    if kind == "number":
+        return _apart_numbers(left, right)
+    if kind == "string":
+        return _apart_sizes("Length", left, right) or _apart_strings(left, right)
+    if kind == "array":
+        return _apart_sizes("Items", left, right) or _apart_arrays(left, right, document, depth)
+    if kind == "object":
+        return _apart_sizes("Properties", left, right) or _apart_objects(
+            left, right, document, depth
+        )
+    if kind == "boolean":
+        return any(
+            one is False for one in (*left.unequal, *right.unequal) if isinstance(one, bool)
+        ) and any(one is True for one in (*left.unequal, *right.unequal))
+    return any(one is None for one in (*left.unequal, *right.unequal))
+
+
+def _apart_sizes(stem: str, left: Facts, right: Facts) -> bool:
+    return any(
+        stem in one.least and stem in other.most and one.least[stem] > other.most[stem]
+        for one, other in ((left, right), (right, left))
+    )
+
+
+def _apart_numbers(left: Facts, right: Facts) -> bool:
+    for one, other in ((left, right), (right, left)):
+        if one.high is not None and other.low is not None:
+            (high, below), (low, above) = one.high, other.low
+            if high < low or (high == low and (above or below)):
+                return True
+        whole = one.integral or (one.types is not None and "number" not in one.types)
+        if whole and other.fractional:
             return True
     return False
 
 
-def _types_apart(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    values, others = _values(left), _values(right)
-    if values is not None and others is not None:
-        return not any(same(value, other) for value in values for other in others)
-    types, kinds = _types(left), _types(right)
-    return types is not None and kinds is not None and types.isdisjoint(kinds)
+def _apart_strings(left: Facts, right: Facts) -> bool:
+    if not all(one.texts or one.formats for one in (left, right)):
+        return False
+    from llmgate.grammar.strings import allowed
+
+    try:
+        return (allowed(left) & allowed(right)).is_empty()
+    except Inexact:
+        return False
 
 
-def _values(schema: dict[str, Any]) -> list[Any] | None:
-    if "const" in schema:
-        return [schema["const"]]
-    values = schema.get("enum")
-    return values if isinstance(values, list) else None
-
-
-def _types(schema: dict[str, Any]) -> set[str] | None:
-    values = _values(schema)
-    if values is not None:
-        return {_type_of(value) for value in values}
-    named = schema.get("type")
-    if named is None:
-        return None
-    names = named if isinstance(named, list) else [named]
-    return {"number" if name == "integer" else str(name) for name in names}
-
-
-def _type_of(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _surely_object(parts: list[Located]) -> bool:
-    """Whether the grammar for these schemas admits objects only."""
-    for schema, _ in parts:
-        types = _types(schema)
-        if types is not None:
-            if types == {"object"}:
-                return True
-        elif {KIND.get(keyword) for keyword in schema} - {None} == {"object"} and len(parts) == 1:
-            return not any(keyword in schema for keyword in ("anyOf", "oneOf", "enum", "const"))
-    return False
-
-
-def _required(parts: list[Located]) -> set[str]:
-    out: set[str] = set()
-    for schema, _ in parts:
-        names = schema.get("required")
-        if isinstance(names, list):
-            out.update(name for name in names if isinstance(name, str))
-    return out
-
-
-def _property(parts: list[Located], name: str) -> list[Located]:
-    out = []
-    for schema, path in parts:
-        properties = schema.get("properties")
-        if isinstance(properties, dict) and name in properties:
-            out.append((properties[name], path))
-    return out
-
-
-def _closed(parts: list[Located]) -> bool:
-    """Whether some schema refuses keys that none of them lists as a property."""
+def _apart_arrays(left: Facts, right: Facts, document: Document, depth: int) -> bool:
+    if depth >= _DEEPEST or not (left.arrays and right.arrays):
+        return False
+    certain = max(left.least.get("Items", 0), right.least.get("Items", 0))
     return any(
-        schema.get("additionalProperties") is False and "patternProperties" not in schema
-        for schema, _ in parts
+        apart_parts(left.item_at(number), right.item_at(number), document, depth)
+        for number in range(min(certain, 4))
     )
 
 
-def _needs_unwritten(writer: list[Located], reader: list[Located]) -> bool:
-    """Whether `reader` requires a property that the grammar for `writer` never writes."""
-    if len(writer) != 1 or not _surely_object(writer):
+def _apart_objects(left: Facts, right: Facts, document: Document, depth: int) -> bool:
+    required = {**left.required, **right.required}
+    if any(name in required for one in (left, right) for name in one.absent):
+        return True
+    if depth >= _DEEPEST or not (left.objects and right.objects):
         return False
-    schema = writer[0][0]
-    written = schema.get("properties")
-    applied = ("anyOf", "oneOf", "patternProperties", "$dynamicRef", "$recursiveRef")
-    if not written or not isinstance(written, dict) or any(word in schema for word in applied):
+    if any(part.patterns for one in (left, right) for part in one.objects):
+        return _apart_listed(required, left, right, document, depth)
+    return any(
+        apart_parts(left.value_of(name, {}), right.value_of(name, {}), document, depth)
+        for name in required
+    )
+
+
+def _apart_listed(
+    required: dict[str, None], left: Facts, right: Facts, document: Document, depth: int
+) -> bool:
+    """The same, where patterns may say more about a property than its own schema."""
+    for name in required:
+        mine, theirs = (
+            tuple(part.properties[name] for part in one.objects if name in part.properties)
+            for one in (left, right)
+        )
+        if mine and theirs and apart_parts(mine, theirs, document, depth):
+            return True
+    return False
+
+
+def apart_parts(
+    left: tuple[Located, ...], right: tuple[Located, ...], document: Document, depth: int = 0
+) -> bool:
+    """Whether nothing that the grammar for one side admits satisfies the other."""
+    if any(schema is False for schema, _ in (*left, *right)):
+        return True
+    if any(schema is True for schema, _ in (left[0], right[0])):
         return False
-    if schema.get("additionalProperties") not in (None, False):
-        return False
-    if "unevaluatedProperties" in schema:
-        return False
-    return bool(_required(reader) - written.keys() - _required(writer))
+    return apart(_facts(left, document), _facts(right, document), document, depth + 1)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmgate.grammar.values import Relaxed
+
+if TYPE_CHECKING:
+    from llmgate.grammar.language import Language
+    from llmgate.grammar.layout import Layout
 
 # A schema and the place where it stands.
 Located = tuple[Any, str]
@@ -56,6 +60,39 @@ class ObjectPart:
         self.listed = listed
         self.order = order
 
+    def about(self, name: str, matching: dict[str, bool]) -> list[Located]:
+        """What it says of the value of the property `name`; `matching` knows the patterns."""
+        said = [self.properties[name]] if name in self.properties else []
+        said += [schema for source, schema in self.patterns.items() if matching[source]]
+        if not said and self.additional is not None:
+            said.append(self.additional)
+        return said
+
+
+class Member:
+    """Some property with a name in `names` must have a value that satisfies `value`."""
+
+    __slots__ = ("names", "value")
+
+    def __init__(self, names: Language, value: Located) -> None:
+        self.names = names
+        self.value = value
+
+
+class Contained:
+    """So many of the items from `start` on must satisfy `schema`."""
+
+    __slots__ = ("least", "most", "path", "schema", "start")
+
+    def __init__(
+        self, schema: Located, least: int, most: int | None, start: int, path: str
+    ) -> None:
+        self.schema = schema
+        self.least = least
+        self.most = most
+        self.start = start
+        self.path = path
+
 
 class Group:
     """A choice between branches, and the schemas around it, which no branch may be again."""
@@ -85,21 +122,33 @@ class Facts:
     """
 
     __slots__ = (
-        "arrays", "formats", "groups", "high", "hints", "integral", "lead", "least", "low", "most",
-        "never", "objects", "open", "path", "relaxed", "required", "seen", "types",
-        "unevaluated", "values",
+        "absent", "arrays", "chosen", "contained", "formats", "fractional", "groups", "high", "hints",
+        "indivisible", "integral", "layout", "lead", "least", "low", "members", "most", "multiples", "names",
+        "narrowed", "never", "objects", "open", "parts", "path", "relaxed", "required", "seen", "texts",
+        "types", "unequal", "unevaluated", "unique", "values",
     )  # fmt: skip
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, parts: tuple[Located, ...] = ()) -> None:
         self.path = path
+        # The schemas themselves, to hold fixed values against.
+        self.parts = parts
+        self.chosen: tuple[Located, ...] = ()
         self.never = False
         self.types: frozenset[str] | None = None
         self.hints: set[str] = set()
         self.values: list[Any] | None = None
+        self.unequal: list[Any] = []
         self.groups: list[Group] = []
         self.objects: list[ObjectPart] = []
         self.required: dict[str, None] = {}
+        self.absent: dict[str, None] = {}
+        # What the names of all properties must be, and properties that there must be.
+        self.names: list[Located] = []
+        self.members: list[Member] = []
+        self.unevaluated: list[Located] = []
         self.arrays: list[tuple[list[Located], Located | None]] = []
+        self.contained: list[Contained] = []
+        self.unique: str | None = None
         # Per keyword stem ("Length", "Items", "Properties"): the tightest bound.
         self.least: dict[str, int] = {}
         self.most: dict[str, int] = {}
@@ -107,10 +156,19 @@ class Facts:
         self.low: tuple[float, bool] | None = None
         self.high: tuple[float, bool] | None = None
         self.integral = False
+        self.fractional = False
+        self.multiples: list[float] = []
+        self.indivisible: list[float] = []
+        # What a string has to be in, with the keyword that says so and its place.
+        self.texts: list[tuple[str, str, Language]] = []
         self.formats: list[str] = []
+        # What is known of the values of required properties: how many of the object parts were
+        # looked at, the fixed values that are left, and the types.
+        self.narrowed: dict[str, tuple[int, list[Any] | None, frozenset[str] | None]] = {}
         # The key of a string that comes before the schema's own properties.
         self.lead: str | None = None
-        self.unevaluated: list[Located] = []
+        # How the object itself is written, where not as JSON.
+        self.layout: Layout | None = None
         # Identities of the schemas that are in, and of those that are being read now: one that
         # needs itself to be read has no value.
         self.seen: set[int] = set()
@@ -119,16 +177,25 @@ class Facts:
 
     def copy(self) -> Facts:
         """The same facts, to add a branch to."""
-        other = Facts(self.path)
-        for name in self.__slots__:
-            value = getattr(self, name)
-            setattr(other, name, value.copy() if isinstance(value, (list, dict, set)) else value)
+        other = Facts.__new__(Facts)
+        for name in _SHARED:
+            setattr(other, name, getattr(self, name))
+        for name in _COPIED:
+            setattr(other, name, getattr(self, name).copy())
         return other
 
     def relax(self, keyword: str, why: str, path: str | None = None) -> None:
         """Note that the grammar does not enforce a keyword."""
         entry = Relaxed(f"{path or self.path}", keyword, why)
         self.relaxed.append((KIND.get(keyword, ""), entry))
+
+    def said(self) -> bool:
+        """Whether anything restricts the value."""
+        return bool(
+            self.types is not None or self.hints or self.relaxed or self.unequal or self.texts
+            or self.lead or self.values is not None or self.absent or self.members
+            or self.contained or self.fractional or self.indivisible or self.never
+        )  # fmt: skip
 
     def restrict(self, types: frozenset[str]) -> None:
         """Allow only these types, besides what was said before."""
@@ -155,6 +222,36 @@ class Facts:
             types -= {"integer"}
         return tuple(name for name in TYPES if name in types)
 
+    def value_of(self, name: str, matching: dict[str, bool]) -> tuple[Located, ...]:
+        """All schemas that the value of the named property must satisfy."""
+        out: list[Located] = []
+        named = False
+        for part in self.objects:
+            said = part.about(name, matching)
+            named = named or name in part.properties or any(map(matching.get, part.patterns))
+            out += said
+        if not named:
+            out += self.unevaluated
+        return tuple(out) or ((True, self.path),)
+
+    def item_at(self, number: int) -> tuple[Located, ...]:
+        """All schemas that the item at that position must satisfy."""
+        out: list[Located] = []
+        for prefix, rest in self.arrays:
+            if number < len(prefix):
+                out.append(prefix[number])
+            elif rest is not None:
+                out.append(rest)
+        return tuple(out) or ((True, self.path),)
+
+
+_COPIED: Final = (
+    "absent", "arrays", "contained", "formats", "groups", "hints", "indivisible", "least",
+    "members", "most", "multiples", "names", "narrowed", "objects", "open", "relaxed", "required",
+    "seen", "texts", "unequal", "unevaluated",
+)  # fmt: skip
+_SHARED: Final = tuple(name for name in Facts.__slots__ if name not in _COPIED)
+
 
 def same(left: object, right: object) -> bool:
     """Whether two values are equal as JSON: 1 is 1.0, but true is not 1."""
@@ -167,34 +264,17 @@ def same(left: object, right: object) -> bool:
     return left == right
 
 
-def fits(value: object, facts: Facts) -> bool:
-    """Whether a fixed value has a right type, length and size; notes what it was not held to."""
-    types = facts.types
+def type_of(value: object) -> str:
+    """The type of a value, in the words of JSON Schema; "number" for all numbers."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
     if isinstance(value, str):
-        kind, size = "string", len(value)
-        stem = "Length"
-        for name in facts.formats:
-            facts.relax("format", f"{name!r} is not enforced on fixed values")
-    elif isinstance(value, list | dict):
-        kind, size = ("array", len(value)) if isinstance(value, list) else ("object", len(value))
-        stem = "Items" if kind == "array" else "Properties"
-        if facts.arrays or facts.objects or facts.required:
-            facts.relax("enum", "values are not compared with the keywords beside them")
-    elif value is None or isinstance(value, bool):
-        return types is None or ("null" if value is None else "boolean") in types
-    else:
-        assert isinstance(value, int | float)
-        whole = float(value).is_integer()
-        if facts.integral and not whole:
-            return False
-        if facts.low is not None and not (value, 0) >= (facts.low[0], facts.low[1]):
-            return False
-        if facts.high is not None and not (value, facts.high[1]) <= (facts.high[0], False):
-            return False
-        return types is None or "number" in types or ("integer" in types and whole)
-    if size < facts.least.get(stem, 0) or size > facts.most.get(stem, size):
-        return False
-    return types is None or kind in types
+        return "string"
+    return "array" if isinstance(value, list) else "object"
 
 
 def shown(value: object) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from llmgate.errors import GrammarError, Unsupported, suggestion
+from llmgate.grammar.facts import Located, shown
 
 _OLD_DRAFT: Final = re.compile(r"json-schema\.org/draft-0[3467]/")
+# What stands below these is data, not schemas.
+_DATA: Final = frozenset(("const", "default", "enum", "example", "examples"))
 
 
 class References:
@@ -20,78 +22,133 @@ class References:
         # Before draft 2019-09, what stands beside a reference does not count.
         draft = document.get("$schema") if isinstance(document, dict) else None
         self.lone = isinstance(draft, str) and _OLD_DRAFT.search(draft) is not None
-        self._named: dict[str, tuple[Any, str]] | None = None
+        # By address, with the anchor behind '#' where there is one.
+        self._named: dict[str, Located] | None = None
+        self._address = ""
+        # The address that references of a schema start from, where it is not the document's.
+        self._below: dict[int, str] = {}
 
-    def resolve(self, reference: object, path: str) -> tuple[Any, str]:
-        """The schema that `reference`, which stands at `path`, points to, and where that is.
+    def resolve(self, schema: dict[str, Any], keyword: str, path: str) -> Located:
+        """The schema that a reference, the `keyword` of `schema`, points to, and where that is.
 
         Raises `GrammarError` if there is nothing there, `Unsupported` for another document.
         """
+        reference = schema[keyword]
+        path = f"{path}/{keyword}"
         if not isinstance(reference, str):
-            raise GrammarError(f"{path}: a reference must be a string, not {reference!r}.")
+            raise GrammarError(f"{path}: a reference must be a string, not {shown(reference)}.")
+        named = self._named if self._named is not None else self._names()
         address, _, fragment = reference.partition("#")
-        document, base = self.document, self.base
-        if address:
-            found = self._names().get(address)
-            if found is None:
-                raise Unsupported(
-                    f"{path}: the reference {reference!r} points outside of this schema.",
-                    hint="Copy what it points to into '$defs' and refer to that.",
-                )
-            document, base = found
+        start = self._below.get(id(schema), self._address)
+        address = _joined(start, address) if address else start
+        root = (self.document, self.base) if address == self._address else named.get(address)
+        if root is None:
+            raise Unsupported(
+                f"{path}: the reference {reference!r} points outside of this schema.",
+                hint="Copy what it points to into '$defs' and refer to that.",
+            )
         if not fragment:
-            return document, base
-        if not fragment.startswith("/"):
-            found = self._names().get(f"#{fragment}")
-            if found is None:
-                raise GrammarError(f"{path}: the reference {reference!r} names no anchor here.")
-            return found
-        return self._point(document, base, fragment, reference, path)
+            return root
+        if fragment.startswith("/"):
+            try:
+                return _point(root, fragment, reference, path)
+            except GrammarError:
+                # Many a schema means the whole document where it says its own part of it.
+                if root[0] is self.document:
+                    raise
+                return _point((self.document, self.base), fragment, reference, path)
+        found = named.get(f"{address}#{fragment}") or named.get(f"#{fragment}")
+        if found is None:
+            raise GrammarError(f"{path}: the reference {reference!r} names no anchor here.")
+        return found
 
-    def _point(
-        self, document: Any, base: str, fragment: str, reference: str, path: str
-    ) -> tuple[Any, str]:
-        here = document
-        if "%" in fragment:
-            from urllib.parse import unquote
-
-            fragment = unquote(fragment)
-        for part in fragment.split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(here, dict) and key in here:
-                here = here[key]
-            elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
-                here = here[int(key)]
-            else:
-                known = here if isinstance(here, dict) else ()
-                raise GrammarError(
-                    f"{path}: the reference {reference!r} points to nothing: no {key!r} there.",
-                    hint=suggestion(key, [str(name) for name in known]) if known else None,
-                )
-        return here, base + fragment
-
-    def _names(self) -> dict[str, tuple[Any, str]]:
-        if self._named is None:
-            self._named = {}
-            for schema, path in _walk(self.document, self.base):
-                for keyword, mark in (
-                    ("$id", ""),
-                    ("id", ""),
-                    ("$anchor", "#"),
-                    ("$dynamicAnchor", "#"),
-                ):
-                    name = schema.get(keyword)
-                    if isinstance(name, str) and name:
-                        self._named.setdefault(mark + name.removesuffix("#"), (schema, path))
-        return self._named
+    def _names(self) -> dict[str, Located]:
+        named = self._named = {}
+        if isinstance(self.document, dict):
+            self._address = _identifier(self.document).partition("#")[0]
+        if not _names_parts(self.document):
+            return named
+        todo: list[tuple[Any, str, str]] = [(self.document, self.base, self._address)]
+        while todo:
+            here, path, address = todo.pop()
+            if isinstance(here, list):
+                todo.extend((one, f"{path}/{n}", address) for n, one in enumerate(here))
+                continue
+            if not isinstance(here, dict):
+                continue
+            name = _identifier(here)
+            if name:
+                place, _, anchor = name.partition("#")
+                if place:
+                    address = _joined(address, place)
+                    named.setdefault(address, (here, path))
+                if anchor:
+                    named.setdefault(f"{address}#{anchor}", (here, path))
+            for keyword in ("$anchor", "$dynamicAnchor"):
+                anchor = here.get(keyword)
+                if isinstance(anchor, str):
+                    named.setdefault(f"{address}#{anchor}", (here, path))
+                    named.setdefault(f"#{anchor}", (here, path))
+            if address != self._address:
+                self._below[id(here)] = address
+            for key, one in here.items():
+                if isinstance(one, (dict, list)) and key not in _DATA:
+                    todo.append((one, f"{path}/{key}", address))
+        return named
 
 
-def _walk(document: object, base: str) -> Iterator[tuple[dict[str, Any], str]]:
-    todo = [(document, base)]
+def _names_parts(document: Any) -> bool:
+    """Whether any part of a document, beside the whole, has a name of its own."""
+    if isinstance(document, dict) and ("$anchor" in document or "$dynamicAnchor" in document):
+        return True
+    if isinstance(document, dict) and "#" in _identifier(document).rstrip("#"):
+        return True
+    todo = list(document.values()) if isinstance(document, dict) else []
     while todo:
-        here, path = todo.pop()
+        here = todo.pop()
         if isinstance(here, dict):
-            yield here, path
-            todo.extend((below, f"{path}/{key}") for key, below in here.items())
+            if "$id" in here or "$anchor" in here or "$dynamicAnchor" in here:
+                return True
+            if "id" in here and isinstance(here["id"], str):
+                return True
+            todo += here.values()
         elif isinstance(here, list):
-            todo.extend((below, f"{path}/{number}") for number, below in enumerate(here))
+            todo += here
+    return False
+
+
+def _identifier(schema: dict[str, Any]) -> str:
+    for keyword in ("$id", "id"):
+        name = schema.get(keyword)
+        if isinstance(name, str):
+            return name
+    return ""
+
+
+def _joined(base: str, address: str) -> str:
+    if not base or "://" in address:
+        return address
+    from urllib.parse import urljoin
+
+    return urljoin(base, address)
+
+
+def _point(root: Located, fragment: str, reference: str, path: str) -> Located:
+    here, base = root
+    if "%" in fragment:
+        from urllib.parse import unquote
+
+        fragment = unquote(fragment)
+    for part in fragment.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~") if "~" in part else part
+        if isinstance(here, dict) and key in here:
+            here = here[key]
+        elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
+            here = here[int(key)]
+        else:
+            known = here if isinstance(here, dict) else ()
+            raise GrammarError(
+                f"{path}: the reference {reference!r} points to nothing: no {key!r} there.",
+                hint=suggestion(key, [str(name) for name in known]) if known else None,
+            )
+    return here, base + fragment

@@ -1,14 +1,16 @@
-"""The grammars of tool calls: each shape, each choice, and what may be written already."""
+"""The grammars of bare JSON calls: each choice, and what may be written already."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmgate.errors import GrammarError
-from llmgate.grammar import CallShape, Matcher, check, compile_calls
+from llmgate.grammar import Matcher, check, compile_calls
+from llmgate.styles import STYLES, Style
 from llmgate.types import Tool
 
 WEATHER = Tool(
@@ -23,11 +25,11 @@ WEATHER = Tool(
 NOW = Tool("now")
 GREET = Tool("grüße", "", {"properties": {"wen": {"enum": ["Jörg", "dich"]}}, "required": ["wen"]})
 TOOLS = (WEATHER, NOW, GREET)
-SHAPE = CallShape()
+SHAPE = STYLES["json"]
 CALL = {"function": "weather", "params": {"city": "Köln"}}
 
 
-def matcher(tools: Any = TOOLS, shape: CallShape = SHAPE, **options: Any) -> Matcher:
+def matcher(tools: Any = TOOLS, shape: Style = SHAPE, **options: Any) -> Matcher:
     grammar = compile_calls(tools, shape, **options)
     check(grammar.text)
     return Matcher(grammar.text)
@@ -121,7 +123,7 @@ def test_without_tools_the_answer_is_text_or_the_schemas() -> None:
 
 
 def test_thoughts_inside_are_the_first_argument() -> None:
-    calls = matcher(shape=CallShape(thoughts="inside"), required=True)
+    calls = matcher(thoughts="inside", required=True)
     assert calls.matches('{"function": "now", "params": {"inner_thoughts": "Hm."}}')
     assert calls.matches(
         '{"function": "weather", "params": {"inner_thoughts": "\\"é\\"", "city": "x", "days": 1}}'
@@ -131,14 +133,31 @@ def test_thoughts_inside_are_the_first_argument() -> None:
 
 
 def test_thoughts_beside_stand_before_the_name() -> None:
-    calls = matcher(shape=CallShape(thoughts="beside"), required=True)
+    calls = matcher(thoughts="beside", required=True)
     assert calls.matches('{"inner_thoughts": "Hm.", "function": "now", "params": {}}')
     for text in ('{"function": "now", "params": {}}', '{"function": "now", "inner_thoughts": ""}'):
         assert not calls.matches(text)
 
 
+def test_a_parameter_of_the_thoughts_name_is_the_tools_own() -> None:
+    own = {"type": "object", "properties": {"inner_thoughts": {"type": "integer"}, "a": {}}}
+    calls = matcher((Tool("t", "", own), NOW), required=True, thoughts="inside")
+    assert calls.matches('{"function": "t", "params": {"inner_thoughts": 3}}')
+    assert calls.matches('{"function": "t", "params": {}}')
+    assert not calls.matches('{"function": "t", "params": {"inner_thoughts": "Hm."}}')
+    assert not calls.matches('{"function": "now", "params": {}}')
+
+
+def test_thoughts_before_the_name_are_bounded() -> None:
+    calls = matcher(thoughts="beside", required=True)
+    for length in (0, 1, 250, 500):
+        thoughts = json.dumps("é" * length)
+        assert calls.matches(f'{{"inner_thoughts": {thoughts}, "function": "now", "params": {{}}}}')
+    assert not calls.accepts_prefix('{"inner_thoughts": "' + "x" * 501)
+
+
 def test_thoughts_come_first_whatever_the_schema_says() -> None:
-    shape = CallShape(thoughts="inside", thoughts_key="why")
+    thinking = {"thoughts": "inside", "thoughts_key": "why"}
     closed = {
         "$ref": "#/$defs/p",
         "$defs": {
@@ -159,15 +178,15 @@ def test_thoughts_come_first_whatever_the_schema_says() -> None:
         (either, '{"why": "x", "b": []}'),
         ({}, '{"why": ""}'),
     ):
-        calls = matcher((Tool("t", "", parameters),), shape, required=True)
+        calls = matcher((Tool("t", "", parameters),), required=True, **thinking)
         assert calls.matches(f'{{"function": "t", "params": {params}}}'), params
         assert not calls.matches('{"function": "t", "params": {"a": 1}}')
-    twice = matcher((Tool("t", "", free),), shape, required=True)
+    twice = matcher((Tool("t", "", free),), required=True, **thinking)
     assert not twice.matches('{"function": "t", "params": {"why": "x", "why": 1}}')
 
 
 def test_the_keys_of_a_call_are_the_shapes() -> None:
-    shape = CallShape(function_key="name", arguments_key="arguments")
+    shape = msgspec.structs.replace(SHAPE, function_key="name", arguments_key="arguments")
     calls = matcher(shape=shape, required=True)
     assert calls.matches('{"name": "now", "arguments": {}}')
     assert not calls.matches('{"function": "now", "params": {}}')
@@ -193,9 +212,8 @@ PREFILLS = [
 
 @pytest.mark.parametrize(("thoughts", "prefill"), PREFILLS)
 def test_the_grammar_goes_on_where_the_prefill_ends(thoughts: Any, prefill: str) -> None:
-    shape = CallShape(thoughts=thoughts)
-    whole = matcher(shape=shape, required=True)
-    rest = matcher(shape=shape, required=True, prefill=prefill)
+    whole = matcher(thoughts=thoughts, required=True)
+    rest = matcher(thoughts=thoughts, required=True, prefill=prefill)
     call: dict[str, Any] = {"function": "weather", "params": {"city": "Köln"}}
     if thoughts == "inside":
         call["params"] = {"inner_thoughts": "I think", **call["params"]}
@@ -232,19 +250,16 @@ def test_a_prefill_that_no_call_begins_with_is_a_mistake_of_the_caller() -> None
     for prefill in ("Hello", '{"name":', '{"function": "other"', '{ "function" :'):
         with pytest.raises(ValueError, match="does not fit"):
             compile_calls(TOOLS, SHAPE, required=True, prefill=prefill)
-    with pytest.raises(ValueError, match="has to be required"):
-        compile_calls(TOOLS, SHAPE, required=False, prefill="{")
 
 
 def test_what_tools_leave_to_the_validator_is_listed_by_their_names() -> None:
-    tool = Tool(
-        "t", "", {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}
-    )
-    answer = {"type": "string", "format": "email"}
+    odd = {"type": "string", "pattern": "(a)\\1"}
+    tool = Tool("t", "", {"type": "object", "properties": {"a": odd}})
+    answer = {"type": "array", "items": odd}
     grammar = compile_calls((tool, NOW), SHAPE, required=False, schema=answer)
     assert [(entry.path, entry.keyword) for entry in grammar.relaxed] == [
         ("tools/t/parameters/properties/a/pattern", "pattern"),
-        ("schema", "format"),
+        ("schema/items/pattern", "pattern"),
     ]
 
 

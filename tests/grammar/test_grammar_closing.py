@@ -7,7 +7,9 @@ import json
 import pytest
 
 from llmgate import grammar
-from llmgate.types import Tool
+from llmgate.styles import STYLES
+from llmgate.types import Tool, ToolCall
+from llmgate.wrappers.writing import write_calls
 
 TOOLS = (
     Tool(
@@ -34,7 +36,7 @@ TOOLS = (
     ),
     Tool("stop"),
 )
-CALLS = grammar.compile_calls(TOOLS, grammar.CallShape(), required=True)
+CALLS = grammar.compile_calls(TOOLS, STYLES["json"], required=True)
 MATCHER = grammar.Matcher(CALLS.text)
 ARGUMENTS = {
     "title": 'Grüße "an" \\ alle 😀',
@@ -72,7 +74,35 @@ def test_a_text_that_does_not_fit_has_no_ending():
 
 
 def test_free_text_may_end_anywhere():
-    free = grammar.compile_calls(TOOLS, grammar.CallShape(), required=False)
+    free = grammar.compile_calls(TOOLS, STYLES["json"], required=False)
     closer = grammar.Closer(free.text)
     closer.feed("I think")
     assert closer.ending == ""
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+def test_a_call_in_any_style_is_ended(style):
+    text = grammar.compile_calls(TOOLS, style, required=True).text
+    call = ToolCall("call00001", "plan", json.dumps(ARGUMENTS, ensure_ascii=False))
+    written = write_calls(style, [call], {tool.name: tool.parameters for tool in TOOLS})
+    matcher, closer = grammar.Matcher(text), grammar.Closer(text)
+    for at in range(len(written)):
+        if at % 7 == 0:
+            assert matcher.matches(written[:at] + closer.ending), written[:at]
+        closer.feed(written[at])
+    assert closer.ending == ""
+
+
+def test_the_way_out_of_a_loop_is_found():
+    rules = 'root ::= a | "xxxxxx"\na ::= "a" b | [^a] a\nb ::= "b" a | "c" c\n'
+    closer = grammar.Closer(rules + 'c ::= "d" | c2\nc2 ::= "" "e" c')
+    assert closer.ending == "acd"
+    closer.feed("zzab")
+    assert closer.ending == "acd"
+
+
+def test_many_rules_are_no_burden():
+    rules = [f'r{n} ::= "a" r{n + 1} | "b" r{n + 1} "c"' for n in range(3_000)]
+    closer = grammar.Closer("root ::= r0\n" + "\n".join(rules) + '\nr3000 ::= "end"')
+    closer.feed("b" * 1_500)
+    assert closer.ending == "a" * 1_500 + "end" + "c" * 1_500
