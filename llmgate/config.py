@@ -28,6 +28,7 @@ from llmgate.types import Sampling
 
 FILE_NAME = "llmgate.toml"
 DEFAULT_MODEL = "llmgate-tiny"
+SHIPPED_WRAPPER = "chatml"
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -46,7 +47,8 @@ class Timeouts(msgspec.Struct, frozen=True):
 class ModelSettings(msgspec.Struct, frozen=True):
     """One `[models.NAME]` table.
 
-    `options` are the wrapper's, `context` is in tokens (None: what the model was trained for,
+    `wrapper` is the name of a template, `model` for the model's own, or `auto` for that and
+    ChatML where it has none. `options` are the wrapper's, `context` is in tokens (None: what the model was trained for,
     at most 8192 in process), `queue` the number of requests that may wait, `gpu_layers` -1
     for all.
     """
@@ -55,7 +57,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     path: str | None = None
     url: str | None = None
     api_key: str | None = None
-    wrapper: str = "chatml"
+    wrapper: str = "auto"
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     sampling: Sampling = Sampling()
     context: Positive | None = None
@@ -135,6 +137,9 @@ def with_facts(model: ModelSettings) -> ModelSettings:
     """
     if not is_shipped(model):
         return model
+    # It was trained on wrappers of ours and has no template of its own.
+    if model.wrapper in ("auto", "model"):
+        model = msgspec.structs.replace(model, wrapper=SHIPPED_WRAPPER)
     facts = tomllib.loads(resources.default_model().with_suffix(".toml").read_text("utf-8"))
     return msgspec.structs.replace(
         model,

@@ -199,7 +199,10 @@ class ShuttingDown(LlmgateError):
 
 
 class OutputError(LlmgateError):
-    """The model's text is unusable after repair and retry; `text` is what it wrote last."""
+    """The model's text is unusable after repair and retry; `text` is what it wrote last.
+
+    `unconstrained` says that a backend that claims to keep to grammars did not keep to one.
+    """
 
     status = 422
     code = "invalid_model_output"
@@ -208,6 +211,7 @@ class OutputError(LlmgateError):
     def __init__(self, message: str, *, text: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.text = text
+        self.unconstrained = False
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

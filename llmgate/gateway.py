@@ -19,9 +19,11 @@ from llmgate.backends import Backend, open_backend
 from llmgate.config import Settings, with_facts
 from llmgate.errors import ConfigError, ContextOverflow, LlmgateError, OutputError, UnknownModel
 from llmgate.types import Completion, Delta, Message, Note, Prompt, Request, Sampling, Usage
-from llmgate.wrappers import Wrapper
+from llmgate.wrappers import ModelWrapper, Wrapper, open_wrapper
 
 logger = logging.getLogger("llmgate.gateway")
+
+_UNCONSTRAINED = "the backend took a grammar and did not keep to it"
 
 # Called with the prompt and the model's raw text when a generation has ended.
 Observer = Callable[[Prompt, str], None]
@@ -31,7 +33,7 @@ class Route(msgspec.Struct, frozen=True):
     """What stands behind a model's name; `sampling` is used where a request says nothing."""
 
     backend: Backend
-    wrapper: Wrapper
+    wrapper: Wrapper | ModelWrapper
     sampling: Sampling = Sampling()
 
 
@@ -51,7 +53,7 @@ class Gateway:
         for name, model in settings.models.items():
             try:
                 model = with_facts(model)
-                wrapper = Wrapper.load(model.wrapper, model.options, settings.user_folder)
+                wrapper = open_wrapper(model.wrapper, model.options, settings.user_folder)
                 routes[name] = Route(open_backend(name, model), wrapper, model.sampling)
             except ConfigError as error:
                 error.message = f"models.{name}: {error.message}"
@@ -75,11 +77,14 @@ class Gateway:
         results = await asyncio.gather(
             *(route.backend.start() for _, route in routes), return_exceptions=True
         )
-        for (name, _), result in zip(routes, results, strict=True):
-            if isinstance(result, LlmgateError):
-                logger.error("model %s is not ready: %s", name, result)
-            elif isinstance(result, BaseException):
-                raise result
+        for (name, route), result in zip(routes, results, strict=True):
+            try:
+                if isinstance(result, BaseException):
+                    raise result
+                # What a model's own template can show takes some renderings to find out.
+                route.wrapper.of(route.backend.caps)
+            except LlmgateError as error:
+                logger.error("model %s is not ready: %s", name, error)
 
     async def aclose(self) -> None:
         """Close all backends."""
@@ -128,6 +133,8 @@ class Gateway:
                             passed_on = True
                             yield delta
             except OutputError as error:
+                if error.unconstrained:
+                    logger.warning("model %s: %s", request.model, _UNCONSTRAINED)
                 if passed_on or retried is not None:
                     raise
                 retried, current = error, _corrected(request, error)
@@ -143,6 +150,8 @@ class Gateway:
                 yield Delta(note=note)
             if retried is not None:
                 yield Delta(note=Note("retried", f"the first answer was refused: {retried}"))
+                if retried.unconstrained:
+                    yield Delta(note=Note("unconstrained", _UNCONSTRAINED))
             yield Delta(usage=usage)
             for delta in kept:
                 if delta.finish is not None:
@@ -154,13 +163,21 @@ async def _generate(
     route: Route, request: Request, observer: Observer | None
 ) -> AsyncGenerator[Delta, None]:
     """One generation, rendered and parsed."""
-    prompt = route.wrapper.render(request, route.backend.caps)
+    wrapper = await _wrapper(route)
+    prompt = wrapper.render(request, route.backend.caps)
     deltas = route.backend.complete(prompt)
     if observer is not None:
         deltas = _observed(deltas, prompt, observer)
-    async with aclosing(route.wrapper.parse(deltas, request, prompt)) as parsed:
+    async with aclosing(wrapper.parse(deltas, request, prompt)) as parsed:
         async for delta in parsed:
             yield delta
+
+
+async def _wrapper(route: Route) -> Wrapper:
+    """The wrapper, once the backend has said what template its model has, if that is needed."""
+    if isinstance(route.wrapper, ModelWrapper) and route.backend.caps.template is None:
+        await route.backend.start()
+    return route.wrapper.of(route.backend.caps)
 
 
 async def _observed(

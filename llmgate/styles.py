@@ -32,9 +32,12 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     arguments: a JSON object, one marked text per `parameter` (strings raw, all else as JSON),
         Python keyword arguments, or Gemma's `key:value` pairs in `<|"|>`.
     open, close: around all calls of an answer; begin, end: around each; between: two of them.
-    opens, begins, middles: other spellings that are read, never written.
+    opens, begins, middles: other spellings that are read, never written. `ends`, where there
+        are any, are the ends that go with `begins`.
     parameter: the marks before its key, between key and value, and after the value. A line
         break at the end of the second and at the start of the third is not part of the value.
+    cdata: whether strings may stand in `<![CDATA[…]]>`.
+    first: the number of an answer's first call, where `{n}` is written.
     frames: marks around words that are no content themselves.
     reasoning: marks around thoughts, for styles that have their own.
     skip: marks that mean nothing to a client, dropped where they stand between other parts.
@@ -53,10 +56,13 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     middle: str = ""
     opens: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     middles: tuple[str, ...] = ()
     function_key: str = "name"
     arguments_key: str = "arguments"
     parameter: tuple[str, str, str] = ("", "", "")
+    cdata: bool = False
+    first: int = 0
     frames: tuple[Pair, ...] = ()
     reasoning: tuple[Pair, ...] = ()
     skip: tuple[str, ...] = ()
@@ -116,6 +122,7 @@ _ROWS = (
         open="[TOOL_CALLS][",
         close="]",
         between=", ",
+        opens=("[TOOL_CALLS] [",),
     ),
     Style(
         name="mistral-named",
@@ -129,6 +136,7 @@ _ROWS = (
     Style(
         name="functionary-v3.1",
         description="<function=name>JSON</function>: Functionary 3.1",
+        skip=("<|eom_id|>",),
         head="named",
         begin="<function=",
         middle=">",
@@ -179,6 +187,8 @@ _ROWS = (
         parameter=("<parameter=", ">\n", "\n</parameter>\n"),
         end="</function>\n</tool_call>",
         begins=("<function=",),
+        ends=("</function>",),
+        skip=("</tool_call>",),
     ),
     Style(
         name="seed",
@@ -239,6 +249,8 @@ _ROWS = (
         parameter=('<atem:parameter name="', '">', "</atem:parameter>\n"),
         end="</atem:invoke>",
         close="\n</atem:function_calls>",
+        frames=((" to=user<|message|>", ""),),
+        skip=(" to={id}<|message|>", "<|start|>assistant", "<|eom|>"),
     ),
     Style(
         name="deepseek-v3.2",
@@ -279,6 +291,7 @@ _ROWS = (
         arguments="parameters",
         open="<|open|>tools<|sep|>",
         begin='<|open|>call tool="',
+        first=1,
         middle='" index="{n}"<|sep|>',
         parameter=(
             '<|open|>argument key="',
@@ -299,6 +312,7 @@ _ROWS = (
         begin='<function name="',
         middle='">',
         parameter=('<param name="', '">', "</param>"),
+        cdata=True,
         end="</function>",
     ),
     Style(
@@ -357,7 +371,12 @@ _ROWS = (
         middle=" <|constrain|>json<|message|>",
         end="<|call|>",
         between="<|start|>assistant",
-        begins=(" to=functions.", "<|start|>assistant to=functions."),
+        begins=(
+            " to=functions.",
+            "<|start|>assistant to=functions.",
+            "<|channel|>analysis to=functions.",
+            "<|channel|>commentary to=",
+        ),
         middles=("<|message|>", "<|channel|>commentary json<|message|>",
                  "<|channel|>commentary <|constrain|>json<|message|>",
                  "<|channel|>analysis <|constrain|>json<|message|>", " json<|message|>"),
@@ -453,6 +472,7 @@ _ROWS = (
         middle="{",
         end="}<tool_call|>",
         between="",
+        skip=("<|tool_response>",),
     ),
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something the client did not ask for, or asked for and did not get.
 
     `code` is stable and for programs: `repaired`, `coerced`, `dropped`, `retried`, `closed`,
-    `truncated`, `ignored_parameter`. `message` is one sentence for a person.
+    `truncated`, `ignored_parameter`, `unconstrained`. `message` is one sentence for a person.
     """
 
     code: str
@@ -94,7 +94,8 @@ class Request(msgspec.Struct, frozen=True):
     """What a client wants, whatever dialect it spoke.
 
     `schema` is the JSON Schema that a text answer must satisfy (`response_format`);
-    `grammar` a GBNF text of the client's own. `parallel` allows several calls in one answer.
+    `grammar` a GBNF text of the client's own. `parallel` allows several calls in one answer; None
+    leaves that to the wrapper's style of calls.
     `notes` say what of the client's body could not be honoured.
     """
 
@@ -102,7 +103,7 @@ class Request(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
-    parallel: bool = False
+    parallel: bool | None = None
     schema: JSONSchema | None = None
     grammar: str | None = None
     stop: tuple[str, ...] = ()

@@ -27,3 +27,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew, then read them"
     )
+    parser.addoption(
+        "--cuttings", type=int, default=100_000, help="how many cuttings the stream law is tried on"
+    )

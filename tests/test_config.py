@@ -22,8 +22,12 @@ def test_the_shipped_models_facts_stand_where_its_settings_say_nothing():
     model = config.with_facts(config.ModelSettings(wrapper="airoboros"))
     assert model.sampling.temperature == 0.0
     assert model.options == {"indent": 0, "section_separators": False}
-    chosen = config.ModelSettings(options={"indent": 4}, sampling=Sampling(temperature=0.5))
+    chosen = config.ModelSettings(
+        wrapper="chatml", options={"indent": 4}, sampling=Sampling(temperature=0.5)
+    )
     assert config.with_facts(chosen) == chosen
+    # It has no template of its own, so that what it was trained on takes that place.
+    assert config.with_facts(config.ModelSettings()).wrapper == "chatml"
     other = config.ModelSettings(path="other.gguf")
     assert config.with_facts(other) is other
 

@@ -172,3 +172,27 @@ async def test_an_unknown_model_is_refused_with_the_known_ones():
 def test_settings_that_cannot_be_used_name_the_model(model, message):
     with pytest.raises(ConfigError, match=message):
         Gateway.open(Settings(models={"x": model}))
+
+
+async def test_a_backend_that_ignores_its_grammar_is_found_out():
+    gateway, backend = gateway_of("Five it is.", GOOD, grammar=True)
+    request = ask(tools=(TOOL,), tool_choice=ToolChoice("required"))
+    completion = await gateway.complete(request)
+    assert completion.message.tool_calls[0].arguments == '{"n": 5}'
+    assert codes(completion) == ["retried", "unconstrained"]
+    assert len(backend.prompts) == 2
+
+
+async def test_an_answer_that_does_not_match_a_clients_own_grammar_is_asked_for_again():
+    gateway, _ = gateway_of("perhaps", "yes", grammar=True)
+    completion = await gateway.complete(ask(grammar='root ::= "yes" | "no"'))
+    assert completion.message.content == "yes"
+    assert codes(completion) == ["retried", "unconstrained"]
+
+
+async def test_what_no_grammar_holds_is_refused_without_blaming_the_backend():
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "not": {"const": 5}}}}
+    tool = Tool("add", "Add.", {**schema, "required": ["n"], "uniqueItems": True})
+    gateway, _ = gateway_of(GOOD, GOOD.replace("5", "6"))
+    completion = await gateway.complete(ask(tools=(tool,), tool_choice=ToolChoice("required")))
+    assert codes(completion) == ["retried"]

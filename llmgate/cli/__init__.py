@@ -10,7 +10,7 @@ import click
 from llmgate import __version__
 from llmgate.errors import ConfigError, LlmgateError, suggestion
 
-COMMANDS = ("serve", "chat", "render", "parse", "grammar", "repair")
+COMMANDS = ("serve", "chat", "wrappers", "render", "parse", "grammar", "repair")
 
 
 class Program(click.Group):

@@ -11,7 +11,7 @@ from llmgate.config import Settings, with_facts
 from llmgate.errors import ContextOverflow, UnknownName
 from llmgate.gateway import Gateway
 from llmgate.types import Completion, Delta, Message, Note, Prompt, Request
-from llmgate.wrappers import Wrapper
+from llmgate.wrappers import names, open_wrapper
 
 
 class Chat:
@@ -36,6 +36,11 @@ class Chat:
         """The name of the wrapper in use."""
         return self.gateway.route(self.model).wrapper.name
 
+    @property
+    def wrappers(self) -> list[str]:
+        """The names of the templates that there are."""
+        return names(self._settings.user_folder)
+
     def use_model(self, name: str) -> None:
         """Talk to another configured model. Raises `UnknownName`."""
         if name not in self.gateway.routes:
@@ -47,7 +52,7 @@ class Chat:
         # Options belong to the wrapper that they were chosen for: the new one has its own.
         chosen = self._settings.models[self.model]
         chosen = with_facts(msgspec.structs.replace(chosen, wrapper=name, options={}))
-        wrapper = Wrapper.load(name, chosen.options, self._settings.user_folder)
+        wrapper = open_wrapper(chosen.wrapper, chosen.options, self._settings.user_folder)
         route = self.gateway.route(self.model)
         self.gateway.routes[self.model] = msgspec.structs.replace(route, wrapper=wrapper)
 

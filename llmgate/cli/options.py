@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from llmgate.config import Settings
     from llmgate.types import Request
+    from llmgate.wrappers import Wrapper
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -41,7 +42,13 @@ def wrapper(function: Command) -> Command:
             multiple=True,
             help="An option of the wrapper, as in inner_thoughts=inside.",
         ),
-        click.option("--wrapper", metavar="NAME", default="chatml", show_default=True),
+        click.option(
+            "--wrapper",
+            metavar="NAME",
+            default="chatml",
+            show_default=True,
+            help="A wrapper, or the .jinja file of a chat template.",
+        ),
     ):
         function = option(function)
     return function
@@ -65,13 +72,20 @@ def settings_of(config: str | None, model: str | None, wrapper: str | None) -> S
     return msgspec.structs.replace(settings, models=chosen)
 
 
-def wrapper_of(config: str | None, name: str, options: tuple[str, ...]) -> Any:
-    """The wrapper that the shared options describe."""
+def wrapper_of(config: str | None, name: str, options: tuple[str, ...]) -> Wrapper:
+    """The wrapper that the shared options describe: a name, or the file of a chat template."""
     from llmgate import config as configuration
-    from llmgate.wrappers import Wrapper
+    from llmgate.types import Caps, ChatTemplate
+    from llmgate.wrappers import ModelWrapper, Template, Wrapper, open_wrapper
 
     user = configuration.load(Path(config) if config else None).user_folder
-    return Wrapper.load(name, dict(_option(text) for text in options), user)
+    chosen = dict(_option(text) for text in options)
+    if not name.endswith((".jinja", ".jinja2", ".j2")):
+        return open_wrapper(name, chosen, user).of(Caps())
+    text = read(name).decode("utf-8", "replace")
+    if text.lstrip().startswith(("{#- +++", "{# +++")):
+        return Wrapper(Template(Path(name).stem, text, chosen))
+    return ModelWrapper(chosen).of(Caps(template=ChatTemplate(text)))
 
 
 def request_of(file: str) -> Request:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llmgate import resources
 from llmgate.cli.conversation import Chat, summary
 from llmgate.errors import LlmgateError
 from llmgate.types import Delta
@@ -87,10 +86,15 @@ class Terminal:
 
     async def _print(self, text: str, deltas: list[Delta]) -> None:
         async with contextlib.aclosing(self._chat.say(text)) as answer:
+            thinking = False
             async for delta in answer:
                 deltas.append(delta)
+                if delta.reasoning:
+                    click.secho(delta.reasoning, nl=False, dim=True)
+                    thinking = True
                 if delta.text:
-                    click.echo(delta.text, nl=False)
+                    click.echo("\n\n" + delta.text if thinking else delta.text, nl=False)
+                    thinking = False
 
     def _command(self, line: str) -> None:
         name, _, argument = line.strip().partition(" ")
@@ -114,7 +118,7 @@ class Terminal:
                 case "/wrapper":
                     if argument:
                         self._chat.use_wrapper(argument)
-                    _choices(resources.names("templates"), self._chat.wrapper)
+                    _choices(["auto", "model", *self._chat.wrappers], self._chat.wrapper)
                 case "/raw":
                     self._raw()
                 case _:

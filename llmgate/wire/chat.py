@@ -190,7 +190,7 @@ def decode(raw: bytes) -> ChatRequest:
             messages=tuple(_message(m, i) for i, m in enumerate(body.messages)),
             tools=tools,
             tool_choice=choice,
-            parallel=bool(body.parallel_tool_calls),
+            parallel=body.parallel_tool_calls,
             schema=schema,
             grammar=body.grammar,
             stop=_stop(body.stop),

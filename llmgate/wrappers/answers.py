@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from typing import Any
 
@@ -10,15 +11,19 @@ import msgspec
 
 from llmgate import repair
 from llmgate.errors import OutputError, suggestion
-from llmgate.types import Note
+from llmgate.styles import Pair, Style
+from llmgate.types import JSONSchema, Note
 from llmgate.validation import Checker
-from llmgate.wrappers.scanner import CallScanner, Unreadable, ends_in_string
-from llmgate.wrappers.spec import Options, Spec
+from llmgate.wrappers.scanner import StyleScanner, Unreadable, ends_in_string
+from llmgate.wrappers.spec import Thoughts
 from llmgate.wrappers.tools import Toolset
 
-# What models trained on other layouts write for our two keys.
-_NAME_KEYS = ("name", "tool", "function_name")
-_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
+# What models trained on other layouts write for a style's two keys.
+_NAME_KEYS = ("name", "tool", "function_name", "tool_name", "function")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "params")
+
+
+_NAMED = re.compile(rf"""["'](?:{"|".join(_NAME_KEYS)})["']\s*:\s*["']([^"'\\]+)["']""")
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -29,8 +34,10 @@ class Task(msgspec.Struct, frozen=True):
     the backend, so that pieces may be passed on before the whole is judged.
     """
 
-    spec: Spec
-    options: Options
+    style: Style
+    reasoning: tuple[Pair, ...] = ()
+    thoughts: Thoughts = "off"
+    thoughts_key: str = "inner_thoughts"
     tools: Toolset | None = None
     only: str | None = None
     must_call: bool = False
@@ -38,10 +45,21 @@ class Task(msgspec.Struct, frozen=True):
     checker: Checker | None = None
     live: bool = False
 
-    def scanner(self) -> CallScanner:
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """The schemas of the tools' arguments by the tools' names."""
+        return {} if self.tools is None else self.tools.schemas
+
+    @property
+    def one_function(self) -> bool:
+        """Whether there is no choice between functions."""
+        return self.only is not None or len(self.schemas) == 1
+
+    def scanner(self) -> StyleScanner:
         """A scanner for one call."""
-        keep = () if self.tools is None else self.tools.with_parameter(self.spec.thoughts_key)
-        return CallScanner(self.spec, self.options.inner_thoughts, keep)
+        return StyleScanner(
+            self.style, self.schemas, place=self.thoughts, thoughts_key=self.thoughts_key
+        )
 
     def check_call(self, name: str, arguments: str) -> None:
         """Raise `OutputError` if a call that was passed on as it came is not valid."""
@@ -50,7 +68,7 @@ class Task(msgspec.Struct, frozen=True):
         value = _strict(arguments)
         problems = self.tools.checkers[name].problems(value)
         if problems:
-            raise OutputError(_invalid(self.spec.arguments_key, name, problems), text=arguments)
+            raise OutputError(_invalid(name, problems), text=arguments)
 
     def check_text(self, text: str) -> None:
         """Raise `OutputError` if a text that was passed on as it came breaks the schema."""
@@ -61,7 +79,7 @@ class Task(msgspec.Struct, frozen=True):
     def mend_text(self, text: str) -> tuple[str, tuple[Note, ...]]:
         """The text answer that satisfies the schema. Raises `OutputError` if there is none."""
         assert self.checker is not None
-        found = repair.loads(text)
+        found = repair.loads(text, schema=self.checker.schema)
         _refuse_cut_string(found, text)
         value, notes = found.value, found.notes
         if problems := self.checker.problems(value):
@@ -77,56 +95,122 @@ class Task(msgspec.Struct, frozen=True):
 
         Raises `OutputError`, whose message tells the model what was wrong with its call.
         """
+        if calls := self._as_written(text):
+            if self.parallel or len(calls) == 1:
+                return calls, ()
+            return calls[:1], (dropped(len(calls) - 1),)
         try:
-            found = repair.loads(text)
+            found = repair.loads(text, schema=self._call_schema(text))
         except OutputError:
             return (), ()
-        values = [v for v in found.values if isinstance(v, dict) and self._named(v) is not None]
+        listed = [v for one in found.values for v in (one if isinstance(one, list) else [one])]
+        values = [v for v in listed if isinstance(v, dict) and self._named(v) is not None]
+        if len(values) == 1 and self.only_thoughts(text) is not None:
+            return (), ()
         if not values:
             return (), ()
         _refuse_cut_string(found, text)
         notes = list(found.notes)
         if len(values) > 1 and not self.parallel:
-            notes.append(Note("dropped", f"one call was asked for, {len(values) - 1} more dropped"))
+            notes.append(dropped(len(values) - 1))
             values = values[:1]
         calls = tuple(self._call(value, text, notes) for value in values)
-        written = None if notes else self._as_written(text)
-        return ((written,) if written else calls), tuple(notes)
+        return calls, tuple(notes)
 
-    def _named(self, value: dict[str, Any]) -> str | dict[str, Any] | None:
-        """What stands where a call names its function; None if this is no call."""
-        for key in (self.spec.function_key, *_NAME_KEYS):
-            name = value.get(key)
-            if isinstance(name, dict) and self._named(name) is not None:
-                return name
-            if isinstance(name, str) and (key == self.spec.function_key or self._has(name)):
-                return name
-        return None
+    def _call_schema(self, text: str) -> JSONSchema | None:
+        """What the object of a bare call looks like that names a function we know."""
+        if not (found := _NAMED.search(text)) or found[1] not in self.schemas:
+            return None
+        keys = (self.style.function_key, *_NAME_KEYS)
+        properties: dict[str, Any] = {key: {"type": "string"} for key in keys}
+        for key in (self.style.arguments_key, *_ARGUMENT_KEYS):
+            properties[key] = self.schemas[found[1]]
+        if self.thoughts != "off":
+            properties[self.thoughts_key] = {"type": "string"}
+        return {"type": "object", "properties": properties}
 
-    def _call(self, value: dict[str, Any], text: str, notes: list[Note]) -> Call:
-        spec, thinks = self.spec, self.options.inner_thoughts != "off"
-        name = self._named(value)
-        while isinstance(name, dict):  # the model began the object again after its prefix
-            notes.append(Note("repaired", "a call inside the call's name was taken out"))
-            value, name = name, self._named(name)
-        self._known(name := str(name), text)
-        arguments = self._arguments(value, notes)
-        thoughts = value.get(spec.thoughts_key) if thinks else None
+    def only_thoughts(self, text: str) -> str | None:
+        """What an object says that has thoughts beside and names no function; else None.
+
+        Models that may think without calling write it so: MemGPT's "noforce" wrappers.
+        """
+        if self.thoughts != "beside" or self.must_call or not text.lstrip().startswith("{"):
+            return None
+        try:
+            value = repair.loads(text).value
+        except OutputError:
+            return None
+        if not isinstance(value, dict) or value.get(self.style.function_key) not in (None, "none"):
+            return None
+        thoughts = value.get(self.thoughts_key)
+        return thoughts if isinstance(thoughts, str) else None
+
+    def judge(
+        self, name: str, arguments: dict[str, Any], thoughts: str, text: str, notes: list[Note]
+    ) -> Call:
+        """The valid call that was meant; what had to be changed is added to `notes`.
+
+        Raises `OutputError`, whose message tells the model what was wrong with its call.
+        """
+        self._known(name, text)
         assert self.tools is not None
-        if thinks and name not in self.tools.with_parameter(spec.thoughts_key):
-            thoughts = arguments.pop(spec.thoughts_key, thoughts)
         checker = self.tools.checkers[name]
         if problems := checker.problems(arguments):
             arguments, coerced = checker.coerce(arguments)
             notes.extend(coerced)
             problems = checker.problems(arguments)
         if problems:
-            raise OutputError(_invalid(spec.arguments_key, name, problems), text=text)
-        written = json.dumps(arguments, ensure_ascii=False)
-        return Call(name, written, thoughts if isinstance(thoughts, str) else "")
+            raise OutputError(_invalid(name, problems), text=text)
+        return Call(name, json.dumps(arguments, ensure_ascii=False), thoughts)
+
+    def judge_written(self, name: str, arguments: str, thoughts: str, notes: list[Note]) -> Call:
+        """As `judge`, for arguments whose text is kept to the letter where it is valid."""
+        self._known(name, arguments)
+        assert self.tools is not None
+        try:
+            value = json.loads(arguments)
+        except (ValueError, RecursionError):
+            found = repair.loads(arguments, schema=self.schemas[name])
+            value = found.value
+            notes.extend(found.notes)
+        if not isinstance(value, dict):
+            raise OutputError(f"the arguments of {name!r} must be a JSON object.", text=arguments)
+        if not notes and not self.tools.checkers[name].problems(value):
+            return Call(name, arguments, thoughts)
+        return self.judge(name, value, thoughts, arguments, notes)
+
+    def _named(self, value: dict[str, Any]) -> str | dict[str, Any] | None:
+        """What stands where a call names its function; None if this is no call."""
+        for key in (self.style.function_key, *_NAME_KEYS):
+            name = value.get(key)
+            if isinstance(name, dict) and self._named(name) is not None:
+                return name
+            # An object with a "name" may be anything, one with arguments too is a call.
+            own = key == self.style.function_key and (
+                key == "function" or self.style.arguments_key in value
+            )
+            if isinstance(name, str) and (own or self._has(name)):
+                return name
+        return None
+
+    def _call(self, value: dict[str, Any], text: str, notes: list[Note]) -> Call:
+        key = self.thoughts_key
+        name = self._named(value)
+        while isinstance(name, dict):  # the model began the object again after its prefix
+            notes.append(Note("repaired", "a call inside the call's name was taken out"))
+            value, name = name, self._named(name)
+        self._known(name := str(name), text)
+        arguments = self._arguments(value, notes)
+        thoughts = value.get(key) if self.thoughts != "off" else None
+        assert self.tools is not None
+        if self.thoughts != "off" and name not in self.tools.with_parameter(key):
+            thoughts = arguments.pop(key, thoughts)
+        return self.judge(
+            name, arguments, thoughts if isinstance(thoughts, str) else "", text, notes
+        )
 
     def _arguments(self, value: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
-        for key in (self.spec.arguments_key, *_ARGUMENT_KEYS):
+        for key in (self.style.arguments_key, *_ARGUMENT_KEYS):
             if key not in value:
                 continue
             found = value[key]
@@ -140,7 +224,7 @@ class Task(msgspec.Struct, frozen=True):
             shown = json.dumps(found, ensure_ascii=False)[:80]
             raise OutputError(f"{key} must be a JSON object, not {shown}.")
         # No arguments' object at all: they stand beside the name, or there are none.
-        names = {self.spec.function_key, self.spec.thoughts_key, *_NAME_KEYS}
+        names = {self.style.function_key, self.thoughts_key, *_NAME_KEYS}
         beside = {key: argument for key, argument in value.items() if key not in names}
         if beside:
             notes.append(Note("repaired", "arguments beside the function's name were taken"))
@@ -157,20 +241,35 @@ class Task(msgspec.Struct, frozen=True):
     def _has(self, name: str) -> bool:
         return self.tools is not None and name in self.tools.by_name
 
-    def _as_written(self, text: str) -> Call | None:
-        """The call to the letter, if the text is one of the expected shape and nothing else."""
-        scanner = self.scanner()
-        try:
-            events = list(scanner.feed(text))
-        except Unreadable:
-            return None
-        if not scanner.done or scanner.rest.strip():
-            return None
-        name, arguments, thoughts = (
-            "".join(event.text for event in events if event.kind == kind)
-            for kind in ("name", "arguments", "thoughts")
-        )
-        return Call(name, arguments or "{}", thoughts)
+    def _as_written(self, text: str) -> tuple[Call, ...]:
+        """The calls to the letter, if the text is valid calls of the style and nothing else."""
+        calls: list[Call] = []
+        notes: list[Note] = []
+        while text := text.strip():
+            scanner = self.scanner()
+            try:
+                events = list(scanner.feed(text))
+            except Unreadable:
+                return ()
+            if not scanner.done:
+                return ()
+            name, arguments, thoughts = (
+                "".join(event.text for event in events if event.kind == kind)
+                for kind in ("name", "arguments", "thoughts")
+            )
+            if not self._has(name):
+                return ()
+            try:
+                calls.append(self.judge_written(name, arguments or "{}", thoughts, notes))
+            except OutputError:
+                return ()
+            text = scanner.rest
+        return () if notes else tuple(calls)
+
+
+def dropped(count: int) -> Note:
+    """The note on calls that nobody asked for."""
+    return Note("dropped", f"one call was asked for, {count} more dropped")
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -199,5 +298,5 @@ def _strict(text: str) -> Any:
         raise OutputError(f"the answer is not JSON: {error}.", text=text) from error
 
 
-def _invalid(key: str, name: str, problems: list[str]) -> str:
-    return f"the {key} of {name!r} are not valid: {'; '.join(problems)}"
+def _invalid(name: str, problems: list[str]) -> str:
+    return f"the arguments of {name!r} are not valid: {'; '.join(problems)}"

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from llmgate import repair
 from llmgate.errors import OutputError
-from llmgate.types import Message, ToolCall
+from llmgate.styles import Style
+from llmgate.types import JSONSchema, Message, ToolCall
 from llmgate.wrappers.spec import Options, Spec
+from llmgate.wrappers.writing import write_calls
 
 View = dict[str, Any]
 
 
-def views(messages: Sequence[Message], appendix: str, spec: Spec, options: Options) -> list[View]:
+def views(
+    messages: Sequence[Message],
+    appendix: str,
+    spec: Spec,
+    style: Style,
+    options: Options,
+    schemas: Mapping[str, JSONSchema],
+) -> list[View]:
     """One dict a message: `role`, `name`, `content`, `calls`, and `text`, both of them joined.
+
+    `packaged` is the `type` of content that is packaged JSON, else None.
 
     `appendix` (the functions) goes to the end of the first system message, which is made if
     there is none.
     """
-    shown = [_view(message, spec, options) for message in messages]
+    shown = [_view(message, spec, style, options, schemas) for message in messages]
     if appendix:
         if not shown or shown[0]["role"] != "system":
             shown.insert(0, _of("system", "", "", None))
@@ -32,40 +43,48 @@ def views(messages: Sequence[Message], appendix: str, spec: Spec, options: Optio
     return shown
 
 
-def _view(message: Message, spec: Spec, options: Options) -> View:
+def _view(
+    message: Message,
+    spec: Spec,
+    style: Style,
+    options: Options,
+    schemas: Mapping[str, JSONSchema],
+) -> View:
     content = message.content or ""
+    packaged = _package_type(content) if message.role == "user" else None
     if message.role in ("user", "tool"):
         content = _packaged(content, options)
     thoughts = content if message.role == "assistant" and message.tool_calls else ""
-    if options.inner_thoughts != "off" and thoughts:
-        content = ""
-    calls = "\n".join(
-        write_call(call, thoughts if index == 0 else "", spec, options)
-        for index, call in enumerate(message.tool_calls)
+    # Thoughts that have no place in the call itself are the words before it.
+    beside = options.inner_thoughts == "beside" and style.head == "object"
+    if beside or options.inner_thoughts == "inside":
+        content = "" if thoughts else content
+    else:
+        thoughts = ""
+    calls = write_calls(
+        style,
+        mended(message.tool_calls),
+        schemas,
+        thoughts=thoughts,
+        thoughts_key=spec.thoughts_key,
+        place=options.inner_thoughts,
+        indent=options.indent,
     )
-    return _of(message.role, content, calls, None if message.role == "tool" else message.name)
+    calls = calls if message.tool_calls else ""
+    name = None if message.role == "tool" else message.name
+    return {**_of(message.role, content, calls, name), "packaged": packaged}
 
 
 def _of(role: str, content: str, calls: str, name: str | None) -> View:
     text = f"{content}\n{calls}" if content and calls else content or calls
-    return {"role": role, "name": name, "content": content, "calls": calls, "text": text}
-
-
-def write_call(call: ToolCall, thoughts: str, spec: Spec, options: Options) -> str:
-    """A call as the model would have written it, its arguments to the letter."""
-    arguments = _object(call.arguments)
-    first = f"{_quoted(spec.thoughts_key)}: {_quoted(thoughts)}"
-    head = ""
-    if options.inner_thoughts == "beside":
-        head = f"{first}, "
-    elif options.inner_thoughts == "inside" and spec.thoughts_key not in _decoded(arguments):
-        inner = arguments[1:].lstrip()
-        arguments = f"{{{first}{inner}" if inner == "}" else f"{{{first}, {inner}"
-    text = (
-        f"{{{head}{_quoted(spec.function_key)}: {_quoted(call.name)}, "
-        f"{_quoted(spec.arguments_key)}: {arguments}}}"
-    )
-    return reindent(text, options.indent)
+    return {
+        "role": role,
+        "name": name,
+        "content": content,
+        "calls": calls,
+        "text": text,
+        "packaged": None,
+    }
 
 
 def reindent(text: str, indent: int) -> str:
@@ -73,7 +92,12 @@ def reindent(text: str, indent: int) -> str:
     return msgspec.json.format(text, indent=indent)
 
 
-def _object(arguments: str) -> str:
+def mended(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls, each with arguments that are a JSON object."""
+    return [msgspec.structs.replace(c, arguments=arguments_text(c.arguments)) for c in calls]
+
+
+def arguments_text(arguments: str) -> str:
     """The arguments as the text of an object, mended if a client sends back broken ones."""
     text = arguments.strip() or "{}"
     if isinstance(_decoded(text), dict):
@@ -107,5 +131,7 @@ def _packaged(content: str, options: Options) -> str:
     return str(message) if is_user else content
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _package_type(content: str) -> str | None:
+    value = _decoded(content) if content.lstrip().startswith("{") else None
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else None

@@ -6,50 +6,82 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmgate.types import Tool
+import msgspec
+
+from llmgate.styles import Style
+from llmgate.types import Tool, ToolCall
 from llmgate.wrappers.spec import Options, Spec
+from llmgate.wrappers.writing import write_calls
 
 PREAMBLE = (
     "You can call functions. To call one, answer with JSON only: "
     'an object with the keys "{function}" and "{arguments}".'
 )
 PREAMBLE_MANY = " Several calls go one per line."
+PREAMBLE_MARKED = "You can call functions. To call one, write its name and arguments like this:"
+PREAMBLE_MARKED_MANY = (
+    "You can call functions, several at once. Write their names and arguments like this:"
+)
 THOUGHTS = "What you think before you call, in a few private words."
 _MAX_DEPTH = 6
 _SHOWN_VALUES = 30
 
 
-def function_list(tools: Sequence[Tool], spec: Spec, options: Options, *, parallel: bool) -> str:
+def function_list(
+    tools: Sequence[Tool], spec: Spec, style: Style, options: Options, *, parallel: bool
+) -> str:
     """Preamble and list, as they stand at the end of the system text.
 
     It does not depend on the request's tool_choice: the prompt's head stays the same from
     turn to turn, and with it the server's prefix cache.
     """
+    if style.bare:
+        preamble = _bare_preamble(spec, style, options, parallel)
+    else:
+        preamble = spec.preamble or _marked_preamble(style, parallel)
+    inside = {spec.thoughts_key: THOUGHTS} if options.inner_thoughts == "inside" else {}
+    render = _json if options.function_list == "json" else _lines
+    listed = "\n".join(line for tool in tools for line in render(tool, inside))
+    return f"{preamble}\n\nAvailable functions:\n{listed}"
+
+
+def with_thoughts(tool: Tool, key: str) -> Tool:
+    """The tool with a first, required parameter for what the model thinks."""
+    own = tool.parameters.get("properties", {})
+    if key in own:
+        return tool
+    parameters = {
+        **(tool.parameters or {"type": "object"}),
+        "properties": {key: {"type": "string", "description": THOUGHTS}, **own},
+        "required": [key, *tool.parameters.get("required", [])],
+    }
+    return msgspec.structs.replace(tool, parameters=parameters)
+
+
+def _bare_preamble(spec: Spec, style: Style, options: Options, parallel: bool) -> str:
     preamble = (
         (spec.preamble or PREAMBLE)
-        .replace("{function}", spec.function_key)
-        .replace("{arguments}", spec.arguments_key)
+        .replace("{function}", style.function_key)
+        .replace("{arguments}", style.arguments_key)
     )
     if parallel:
         preamble += PREAMBLE_MANY
     if options.inner_thoughts == "beside":
         preamble += f' Before them comes "{spec.thoughts_key}": {THOUGHTS}'
-    render = _json if options.function_list == "json" else _lines
-    inside = {spec.thoughts_key: THOUGHTS} if options.inner_thoughts == "inside" else {}
-    listed = "\n".join(line for tool in tools for line in render(tool, inside))
-    return f"{preamble}\n\nAvailable functions:\n{listed}"
+    return preamble
+
+
+def _marked_preamble(style: Style, parallel: bool) -> str:
+    """An example says more about marks than words do."""
+    example = ToolCall("call00001", "FUNCTION", '{"PARAMETER": "VALUE"}')
+    written = write_calls(style, [example] * (2 if parallel else 1), {})
+    return f"{PREAMBLE_MARKED_MANY if parallel else PREAMBLE_MARKED}\n{written.strip()}"
 
 
 def _json(tool: Tool, inside: dict[str, str]) -> Iterator[str]:
-    parameters = tool.parameters
-    if inside:
-        thoughts = {k: {"type": "string", "description": v} for k, v in inside.items()}
-        parameters = {
-            **parameters,
-            "properties": {**thoughts, **parameters.get("properties", {})},
-            "required": list(dict.fromkeys([*thoughts, *parameters.get("required", [])])),
-        }
-    entry = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    for key in inside:
+        tool = with_thoughts(tool, key)
+    entry = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     yield json.dumps(entry, ensure_ascii=False)
 
 

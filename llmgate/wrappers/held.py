@@ -55,7 +55,10 @@ class Held:
         if self._task.must_call and not calls:
             raise OutputError("the answer is not a function call.", text=text)
         if not calls:
-            if self._task.checker is not None and not self._after_text:
+            thoughts = None if self._task.tools is None else self._task.only_thoughts(text)
+            if thoughts is not None:
+                text = thoughts
+            elif self._task.checker is not None and not self._after_text:
                 text, notes = self._task.mend_text(text)
             if text:
                 yield Delta(text=text)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from llmgate.errors import OutputError
 from llmgate.types import CallDelta, Delta, Finish, Note
 from llmgate.wrappers.answers import Task, new_call_id
-from llmgate.wrappers.scanner import CallScanner, Unreadable
+from llmgate.wrappers.scanner import StyleScanner, Unreadable
 
 
 class LiveCalls:
@@ -16,7 +16,7 @@ class LiveCalls:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._index = -1
-        self._scanner: CallScanner | None = None
+        self._scanner: StyleScanner | None = None
         self._name = ""
         self._arguments: list[str] = []
         self._after = ""

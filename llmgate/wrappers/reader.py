@@ -1,8 +1,9 @@
 """Reads an answer as it comes: text is passed on at once, calls as soon as they are certain.
 
-The first characters decide how: `LiveCalls` where a complete grammar holds the backend,
-`Held` where an answer has to be whole before it can be judged, `Words` for text, which
-becomes `Held` where a call begins in it.
+`Segments` takes it apart. Where calls are bare JSON, the first characters behind the thoughts
+decide how the rest is read: `LiveCalls` where a complete grammar holds the backend, `Held` where
+an answer has to be whole before it can be judged, `Words` for text, which becomes `Held` where a
+call begins in it.
 """
 
 from __future__ import annotations
@@ -10,24 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from llmgate.errors import OutputError
 from llmgate.grammar import Closer
+from llmgate.styles import Style
 from llmgate.types import Delta, Finish, Note
 from llmgate.wrappers.answers import Task
 from llmgate.wrappers.held import Held
 from llmgate.wrappers.live import LiveCalls
-from llmgate.wrappers.spec import Spec
+from llmgate.wrappers.mode import Mode
+from llmgate.wrappers.segments import Segments
 
 _FENCE = "```"
-
-
-class Mode(Protocol):
-    """One way of reading an answer; `feed` may raise `OutputError`, `finish` too."""
-
-    def feed(self, text: str) -> Iterator[Delta]: ...
-    def finish(self, reason: Finish) -> Iterator[Delta]: ...
 
 
 class Reader:
@@ -44,27 +39,19 @@ class Reader:
         self._grammar = grammar
         self._prefill = ""
         self._written: list[str] = []
-        self._pending = ""
-        self._mode: Mode | None = None
+        self._segments = Segments(task, (lambda: Bare(task)) if task.style.bare else None)
 
     def begin(self, prefill: str) -> None:
         """Read what the prompt wrote of the answer: less than anything a client is told."""
         self._prefill = prefill
-        for _ in self._feed(prefill):
+        for _ in self._segments.feed(prefill):
             raise AssertionError("a prefill is too long")
 
     def feed(self, text: str) -> Iterator[Delta]:
         """What `text` adds to the answer. Raises `OutputError` if it can't be one."""
         self._written.append(text)
         with self._telling_all():
-            yield from self._feed(text)
-
-    def _feed(self, text: str) -> Iterator[Delta]:
-        if self._mode is None:
-            text = self._pending = (self._pending + text).lstrip()
-            self._mode = self._choose(text) if text else None
-        if self._mode is not None:
-            yield from self._mode.feed(text)
+            yield from self._segments.feed(text)
 
     def finish(self, reason: Finish) -> Iterator[Delta]:
         """The rest of the answer and its finish; `reason` is why the backend stopped.
@@ -73,12 +60,9 @@ class Reader:
         """
         with self._telling_all():
             if reason == "length" and (ending := self._ending()):
-                yield from self._feed(ending)
+                yield from self._segments.feed(ending)
                 yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
-            if self._mode is None:  # nothing came, or no more than the beginning of a fence
-                self._mode = Held(self._task)
-                yield from self._mode.feed(self._pending)
-            yield from self._mode.finish(reason)
+            yield from self._segments.finish(reason)
 
     @contextmanager
     def _telling_all(self) -> Iterator[None]:
@@ -93,11 +77,38 @@ class Reader:
         """What completes a forced call that was cut; which function to call is never made up."""
         if self._grammar is None or not self._task.must_call:
             return ""
-        if not isinstance(self._mode, LiveCalls | Held) or not self._mode.named:
+        if not self._segments.named and not self._task.one_function:
             return ""
         closer = Closer(self._grammar)
         closer.feed("".join(self._written))
         return closer.ending or ""
+
+
+class Bare:
+    """What follows the thoughts where calls are bare: the first characters decide what it is."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._pending = ""
+        self._mode: Mode | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether a call is being read that has its function's name already."""
+        return isinstance(self._mode, LiveCalls | Held) and self._mode.named
+
+    def feed(self, text: str) -> Iterator[Delta]:
+        if self._mode is None:
+            text = self._pending = (self._pending + text).lstrip()
+            self._mode = self._choose(text) if text else None
+        if self._mode is not None:
+            yield from self._mode.feed(text)
+
+    def finish(self, reason: Finish) -> Iterator[Delta]:
+        if self._mode is None:  # nothing came, or no more than the beginning of a fence
+            self._mode = Held(self._task)
+            yield from self._mode.feed(self._pending)
+        yield from self._mode.finish(reason)
 
     def _choose(self, start: str) -> Mode | None:
         """How to read an answer that begins so; None if that can't be told yet."""
@@ -110,6 +121,9 @@ class Reader:
             return LiveCalls(task)
         if task.must_call or task.checker is not None or start[0] == "{":
             return Held(task)
+        if start[0] == "[":  # some models write their calls as a list
+            following = start[1:].lstrip()[:1]
+            return None if not following else Held(task) if following == "{" else Words(task)
         if start.startswith(_FENCE):
             return Words(task)
         return None if _FENCE.startswith(start) else Words(task)
@@ -122,7 +136,7 @@ class Words:
         self._task = task
         self._said: list[str] = []
         self._pending = ""
-        self._call_start = None if task.tools is None else CallStart(task.spec)
+        self._call_start = None if task.tools is None else CallStart(task.style, task.thoughts_key)
         self._held: Held | None = None
 
     def feed(self, text: str) -> Iterator[Delta]:
@@ -156,8 +170,8 @@ class Words:
 class CallStart:
     """Finds where a call begins on a line of its own, perhaps inside a fence."""
 
-    def __init__(self, spec: Spec) -> None:
-        keys = (spec.function_key, spec.thoughts_key)
+    def __init__(self, style: Style, thoughts_key: str) -> None:
+        keys = (style.function_key, thoughts_key)
         key = "|".join(re.escape(key) for key in keys)
         key_so_far = rf'(?:"[^"\s]{{0,{max(map(len, keys))}}}"?\s{{0,8}})?'
         # White space is bounded, so that no text makes the reader hold back without end.

@@ -1,247 +1,205 @@
-"""Reads a call `{"function": NAME, "params": {…}}` as it comes, piece by piece.
+"""Reads one call as it comes, piece by piece, in whatever style it is written.
 
-What it passes on is exactly what the model wrote: argument text is never decoded and encoded
-again. Each character is looked at a bounded number of times, however the text is cut.
+What it passes on is final. Arguments that are JSON are passed on exactly as the model wrote
+them. Each character is looked at a bounded number of times, however the text is cut.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Container, Generator, Iterator
-from typing import Literal, TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import msgspec
-
-from llmgate.wrappers.spec import Spec, Thoughts
-
-T = TypeVar("T")
-Kind = Literal["thoughts", "name", "arguments", "end"]
-_SPACE = re.compile(r"[ \t\r\n]*")
-_BETWEEN = re.compile(r'[^"{}\[\]]*')
-_RAW_STRING = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_HIGH = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
-_LOW = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# As much of a string's inside as can be decoded now: no cut escape, no half of a surrogate pair.
-_WHOLE_STRING = re.compile(
-    rf'[^"\\]*(?:(?:{_HIGH}{_LOW}|\\u(?![dD][89abAB])[0-9a-fA-F]{{4}}|\\["\\/bfnrt])[^"\\]*)*'
+from llmgate.styles import Style
+from llmgate.wrappers.arguments import Parameters, json_arguments
+from llmgate.wrappers.literals import Gemma, Python
+from llmgate.wrappers.marks import Mark, search
+from llmgate.wrappers.source import (
+    MAX_WORD,
+    Event,
+    Kind,
+    Source,
+    Steps,
+    Unreadable,
+    end_of,
+    ends_in_string,
 )
-_LONE_HIGH = re.compile(_HIGH)
-_ESCAPE_LENGTH, _PAIR_LENGTH = 6, 12
+from llmgate.wrappers.spec import Thoughts
+
+__all__ = ["Event", "StyleScanner", "Unreadable", "ends_in_string"]
+
+# What models write beside a call's name and arguments, and nobody needs.
+_IGNORED = frozenset({"id", "tool_call_id", "call_id", "index", "type"})
+_NAME = re.compile(r"""[^\s<>{}()\[\]"'|,=]+""")
 
 
-class Unreadable(Exception):
-    """The text is not a call of the expected shape; the message says where it stops being one."""
+class StyleScanner:
+    """Reads one call, from its `begin` mark to its `end` mark.
 
+    Events come in this order: the name once, then the arguments' pieces; thoughts where they
+    stand; at last `end`. After that `rest` holds what followed the call, and `done` is true.
+    `whole` is true as soon as name and arguments are complete, so that only the end mark, which
+    may be a token that no backend shows, can be missing.
+    """
 
-class Event(msgspec.Struct, frozen=True):
-    """A piece of a call. `thoughts` is decoded text, `arguments` raw JSON, `name` whole."""
+    def __init__(
+        self,
+        style: Style,
+        schemas: Mapping[str, Mapping[str, Any]],
+        *,
+        place: Thoughts = "off",
+        thoughts_key: str = "inner_thoughts",
+    ) -> None:
+        """`schemas`: those of the functions' arguments, by name.
 
-    kind: Kind
-    text: str = ""
-
-
-# None asks for more text, anything else is an event.
-Steps: TypeAlias = Generator[Event | None, None, T]
-
-
-class CallScanner:
-    """Reads one call. After its `end` event, `rest` holds what followed the closing brace."""
-
-    def __init__(self, spec: Spec, thoughts: Thoughts, keep: Container[str] = ()) -> None:
-        """`keep`: functions whose own parameter has the key of the thoughts."""
-        self._spec = spec
-        self._thoughts = thoughts
-        self._keep = keep
-        self._buffer = ""
-        self._at = 0
+        `place` is where the model writes its thoughts. A function that has a parameter of the
+        name `thoughts_key` itself keeps it.
+        """
+        self._style = style
+        self._schemas = schemas
+        self._place = place
+        self._thoughts_key = thoughts_key
+        self._source = Source()
         self._steps = self._call()
+        self._error: Unreadable | None = None
         self.done = False
+        self.whole = False
 
     @property
     def rest(self) -> str:
-        """Text after the call."""
-        return self._buffer[self._at :] if self.done else ""
+        """Text after the call, or where only its end mark is missing, after the arguments."""
+        return self._source.text[self._source.at :] if self.whole else ""
 
     def feed(self, text: str) -> Iterator[Event]:
-        """Events that `text` makes certain. Raises `Unreadable`."""
-        self._buffer = self._buffer[self._at :] + text
-        self._at = 0
+        """Events that `text` makes certain, as few as possible.
+
+        Raises `Unreadable` behind the last of them if the text is no such call.
+        """
+        if self._error is not None:
+            raise self._error
+        self._source.feed(text)
+        kind: Kind | None = None
+        pieces: list[str] = []
         while not self.done:
-            event = next(self._steps)
+            try:
+                event = next(self._steps)
+            except Unreadable as error:
+                self._error = error
+                break
             if event is None:
-                return
-            self.done = event.kind == "end"
-            yield event
+                break
+            if event.kind != kind:
+                if kind is not None:
+                    yield Event(kind, "".join(pieces))
+                kind, pieces = event.kind, []
+            pieces.append(event.text)
+            self.done = kind == "end"
+        if kind is not None:
+            yield Event(kind, "".join(pieces))
+        if self._error is not None:
+            raise self._error
 
     def _call(self) -> Steps[None]:
-        name: str | None = None
-        yield from self._expect("{")
-        while True:
-            key = yield from self._string("a key")
-            yield from self._expect(":")
-            if key == self._spec.function_key:
-                name = yield from self._string("the function's name")
-                yield Event("name", name)
-            elif key == self._spec.thoughts_key and self._thoughts == "beside":
-                yield from self._decoded()
-            elif key == self._spec.arguments_key and name is not None:
-                yield from self._arguments(name)
-            else:
-                raise Unreadable(f"the key {key!r} was not expected here")
-            if (yield from self._one_of(",}")) == "}":
-                break
+        style, end = self._style, self._style.end
+        if style.begin:
+            begins = (style.begin, *style.begins)
+            which, _ = yield from self._source.mark([Mark(text) for text in begins])
+            if which and style.ends:
+                end = style.ends[which - 1]
+        if style.head == "object":
+            yield from self._object()
+        elif style.head == "keyed":
+            yield from self._keyed()
+        else:
+            yield from self._named(end)
+        self.whole = True
+        if end and style.arguments == "json":
+            yield from self._source.mark((Mark(end),))
         yield Event("end")
 
-    def _arguments(self, name: str) -> Steps[None]:
-        """The arguments' object, raw, without the thoughts if they are its first key."""
-        if self._thoughts != "inside" or name in self._keep:
-            yield from self._raw_object("")
-            return
-        yield from self._expect("{")
-        if (yield from self._peek()) == "}":
-            yield from self._raw_object("{")
-            return
-        key = yield from self._string("a key")
-        if key != self._spec.thoughts_key:
-            yield from self._raw_object("{" + json.dumps(key, ensure_ascii=False))
-            return
-        yield from self._expect(":")
-        yield from self._decoded()
-        if (yield from self._peek()) == ",":
-            yield from self._expect(",")
-            yield from self._skip_space()
-        yield from self._raw_object("{")
-
-    def _raw_object(self, head: str) -> Steps[None]:
-        """Pass an object on to its end; `head` is what of it was consumed before."""
-        if not head:
-            yield from self._peek("{")
-        depth, in_string = (1, False) if head else (0, False)
-        while True:
-            end, depth, in_string = _follow(self._buffer, self._at, depth, in_string)
-            if piece := head + self._take(end):
-                yield Event("arguments", piece)
-            if depth == 0:
-                return
-            head = ""
-            yield None
-
-    def _decoded(self) -> Steps[None]:
-        """Pass a string's value on as `thoughts`, decoded as far as that is certain."""
-        yield from self._expect('"')
-        while True:
-            if raw := self._take(_end(_WHOLE_STRING, self._buffer, self._at)):
-                yield Event("thoughts", _decode(raw))
-            if self._buffer.startswith('"', self._at):
-                self._at += 1
-                return
-            if self._starts_lone_surrogate():
-                self._at += _ESCAPE_LENGTH
-                yield Event("thoughts", "\N{REPLACEMENT CHARACTER}")
-            elif len(self._buffer) - self._at >= _ESCAPE_LENGTH and not self._starts_high():
-                raise Unreadable(f"not an escape: {self._buffer[self._at : self._at + 6]!r}")
-            else:
-                yield None
-
-    def _starts_high(self) -> bool:
-        return _LONE_HIGH.match(self._buffer, self._at) is not None
-
-    def _starts_lone_surrogate(self) -> bool:
-        """Whether half of a pair stands here whose other half can't come any more."""
-        following = self._buffer[self._at + _ESCAPE_LENGTH : self._at + _ESCAPE_LENGTH + 2]
-        can_follow = "\\u".startswith(following)
-        complete = len(self._buffer) - self._at >= _PAIR_LENGTH
-        return self._starts_high() and (not can_follow or complete)
-
-    def _string(self, what: str) -> Steps[str]:
-        """A whole string, decoded."""
-        yield from self._expect('"', what)
-        while True:
-            end = _end(_RAW_STRING, self._buffer, self._at)
-            if self._buffer.startswith('"', end):
-                raw = self._take(end)
-                self._at += 1
-                return _decode(raw)
-            yield None
-
-    def _expect(self, character: str, what: str = "") -> Steps[None]:
-        yield from self._peek(character, what)
-        self._at += 1
-
-    def _one_of(self, characters: str) -> Steps[str]:
-        found = yield from self._peek(characters)
-        self._at += 1
-        return found
-
-    def _peek(self, allowed: str = "", what: str = "") -> Steps[str]:
-        """The next character that is not white space, which must be one of `allowed`."""
-        yield from self._skip_space()
-        found = self._buffer[self._at]
-        if allowed and found not in allowed:
-            wanted = what or " or ".join(repr(c) for c in allowed)
-            raise Unreadable(f"expected {wanted}, found {found!r}")
-        return found
-
-    def _skip_space(self) -> Steps[None]:
-        while True:
-            self._at = _end(_SPACE, self._buffer, self._at)
-            if self._at < len(self._buffer):
-                return
-            yield None
-
-    def _take(self, end: int) -> str:
-        """The text up to `end`, which counts as read."""
-        taken = self._buffer[self._at : end]
-        self._at = end
-        return taken
-
-
-def ends_in_string(text: str) -> bool:
-    """Whether the first object in `text` is cut off in the middle of a string."""
-    start = text.find("{")
-    return start >= 0 and _follow(text, start, 0, False)[2]
-
-
-def _follow(text: str, at: int, depth: int, in_string: bool) -> tuple[int, int, bool]:
-    """Follow an object's nesting to where it ends, or as far as `text` tells.
-
-    Returns that place, and the depth and whether it is inside a string there.
-    """
-    while at < len(text):
-        if in_string:
-            at = _end(_RAW_STRING, text, at)
-            if not text.startswith('"', at):
-                break
-            in_string = False
-            at += 1
-            continue
-        at = _end(_BETWEEN, text, at)
-        if at == len(text):
-            break
-        character = text[at]
-        at += 1
-        if character == '"':
-            in_string = True
-        elif character in "{[":
-            depth += 1
+    def _named(self, end: str) -> Steps[None]:
+        style, source = self._style, self._source
+        yield from source.skip_space()
+        name = yield from self._function_name()
+        yield Event("name", name)
+        schema, inner, ends = self._schemas.get(name, {}), self._inner(name), (Mark(end),)
+        if style.arguments == "json":
+            yield from json_arguments(source, inner)
+        elif style.arguments == "parameters":
+            yield from Parameters(source, style, schema).arguments(ends, inner)
         else:
-            depth -= 1
-            if depth == 0:
+            literals = Python(source) if style.arguments == "python" else Gemma(source)
+            names = [inner] if inner else []
+            yield from literals.arguments(ends, [*names, *schema.get("properties", {})], inner)
+
+    def _function_name(self) -> Steps[str]:
+        """A function's name and what stands between it and the arguments."""
+        source, middles = (
+            self._source,
+            [Mark(t) for t in (self._style.middle, *self._style.middles)],
+        )
+        while True:
+            if middles[0].empty:
+                end = end_of(_NAME, source.text, source.at)
+                after = end if end < len(source.text) else None
+            else:
+                end, after = search(middles, source.text, source.at)
+            name = source.text[source.at : end].rstrip()
+            if end - source.at > MAX_WORD or (name and not _NAME.fullmatch(name)):
+                raise Unreadable("what stands where the function's name should be is none")
+            if after is not None:
+                if not name:
+                    raise Unreadable("the call has no function's name")
+                source.at = after
+                return name
+            yield None
+
+    def _object(self) -> Steps[None]:
+        """An object with the name and the arguments. Arguments before the name wait for it."""
+        style, source = self._style, self._source
+        name: str | None = None
+        held: str | None = None
+        passed_on = False
+        yield from source.expect("{")
+        while True:
+            key = yield from source.string("a key")
+            yield from source.expect(":")
+            if key == style.function_key and name is None:
+                name = yield from source.string("the function's name")
+                yield Event("name", name)
+            elif key == self._thoughts_key and self._place == "beside":
+                yield from source.thoughts()
+            elif key == style.arguments_key and held is None and not passed_on:
+                if name is None:
+                    yield from source.peek("{")
+                    held = yield from source.skipped()
+                else:
+                    yield from json_arguments(source, self._inner(name))
+                    passed_on = True
+            elif key in _IGNORED:
+                yield from source.skipped()
+            else:
+                raise Unreadable(f"the key {key!r} was not expected here")
+            if name is not None and held is not None and not passed_on:
+                yield from json_arguments(Source(held), self._inner(name))
+                passed_on = True
+            if (yield from source.expect(",}")) == "}":
                 break
-    return at, depth, in_string
+        if name is None:
+            raise Unreadable(f"the call has no {style.function_key!r}")
+        if not passed_on:
+            yield Event("arguments", "{}")
 
+    def _keyed(self) -> Steps[None]:
+        source = self._source
+        yield from source.expect("{")
+        name = yield from source.string("the function's name")
+        yield Event("name", name)
+        yield from source.expect(":")
+        yield from json_arguments(source, self._inner(name))
+        yield from source.expect("}")
 
-def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
-    """Where a match of a pattern that always matches ends."""
-    found = pattern.match(text, start)
-    return found.end() if found else start
-
-
-def _decode(raw: str) -> str:
-    try:
-        text: str = json.loads(f'"{raw}"', strict=False)
-    except ValueError as error:
-        raise Unreadable(f"not a JSON string: {raw[:40]!r}") from error
-    # A lone surrogate has no UTF-8 form: it could be neither stored nor sent.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    def _inner(self, name: str) -> str | None:
+        """The key of the thoughts among the arguments of a function, None if they have none."""
+        own = self._thoughts_key in self._schemas.get(name, {}).get("properties", {})
+        return None if self._place != "inside" or own else self._thoughts_key

@@ -30,6 +30,8 @@ _FRONT = re.compile(r"\A\s*\{#-?\s*\+\+\+\n(?P<toml>.*?)\n\s*\+\+\+\s*-?#\}", re
 class Options(msgspec.Struct, frozen=True):
     """The options that every wrapper has.
 
+    style: how calls are written: a name of `llmgate.styles`; `auto` for what the model's own
+        template speaks, and bare JSON where there is none.
     inner_thoughts: where the model writes what it thinks before a call: nowhere, as the first
         argument of the call, or as the first key of the object, beside the function's name.
     opening_brace: whether the prompt already begins a forced call; `auto`: only where no
@@ -37,21 +39,25 @@ class Options(msgspec.Struct, frozen=True):
     json_content: packaged JSON of a user or a tool as it came, re-indented, or (a user's
         `{"type": "user_message", "message": …}`) only its message.
     function_list: functions as indented lines, or one JSON object a line.
-    indent: spaces per level of the calls in the prompt; 0 puts each call on one line.
+    indent: spaces per level of the bare JSON calls in the prompt; 0 puts each on one line.
+    template_args: further variables for the model's own template, as `enable_thinking`.
     """
 
+    style: str = "auto"
     inner_thoughts: Thoughts = "off"
     opening_brace: Literal["auto", "always", "never"] = "auto"
     json_content: Literal["verbatim", "indented", "simplified"] = "verbatim"
     function_list: Literal["lines", "json"] = "lines"
     indent: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
+    template_args: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Spec(msgspec.Struct, frozen=True):
     """A template's front matter.
 
-    `stop` ends an answer; `prefill` is how much of a call `opening_brace` writes: the brace,
-    or the first key too. The `*_key`s are the names inside the call's object.
+    `stop` ends an answer; `prefill` is how much of a bare JSON call `opening_brace` writes: the
+    brace, or the first key too. The `*_key`s are the names inside the bare call's object.
+    `reasoning` are the marks around the thoughts that the model's answers begin with.
     """
 
     description: str = ""
@@ -61,6 +67,7 @@ class Spec(msgspec.Struct, frozen=True):
     function_key: str = "function"
     arguments_key: str = "params"
     thoughts_key: str = "inner_thoughts"
+    reasoning: tuple[str, str] | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

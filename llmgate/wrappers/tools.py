@@ -10,8 +10,9 @@ import msgspec
 
 from llmgate import grammar
 from llmgate.errors import RequestError
-from llmgate.grammar import CallShape, Grammar
-from llmgate.types import JSONSchema, Request, Tool
+from llmgate.grammar import Grammar
+from llmgate.styles import Pair, Style
+from llmgate.types import JSONSchema, Request, Tool, ToolChoice
 from llmgate.validation import Checker
 from llmgate.wrappers.functions import function_list
 from llmgate.wrappers.spec import Options, Spec
@@ -35,6 +36,7 @@ class Toolset:
             )
             for i, tool in enumerate(tools)
         }
+        self.schemas = {tool.name: tool.parameters for tool in tools}
 
     def with_parameter(self, key: str) -> frozenset[str]:
         """The names of the tools that have a parameter of that name themselves."""
@@ -48,16 +50,19 @@ class Toolset:
 class Compiler:
     """Turns tools and schemas into what a wrapper needs, and keeps it by content."""
 
-    def __init__(self, spec: Spec, options: Options) -> None:
+    def __init__(
+        self, spec: Spec, style: Style, options: Options, reasoning: tuple[Pair, ...]
+    ) -> None:
+        """`reasoning` are the marks around thoughts that the model is known to write.
+
+        Only such a model may think before a forced call: another one that begins to might not
+        come to the call before the token limit.
+        """
         self._spec = spec
+        self._style = style
         self._options = options
+        self._reasoning = reasoning
         self._kept: OrderedDict[tuple[object, ...], object] = OrderedDict()
-        self._shape = CallShape(
-            function_key=spec.function_key,
-            arguments_key=spec.arguments_key,
-            thoughts=options.inner_thoughts,
-            thoughts_key=spec.thoughts_key,
-        )
 
     def toolset(self, request: Request) -> Toolset:
         """The request's tools. Raises `RequestError` naming the tool whose schema is none."""
@@ -69,7 +74,7 @@ class Compiler:
         return self._keep(
             ("list", _content(request.tools), request.parallel),
             lambda: function_list(
-                request.tools, self._spec, self._options, parallel=request.parallel
+                request.tools, self._spec, self._style, self._options, parallel=bool(request.parallel)
             ),
         )
 
@@ -79,34 +84,47 @@ class Compiler:
             ("checker", _content(schema)), lambda: Checker.of(schema, param="response_format")
         )
 
-    def grammar(self, request: Request, prefill: str) -> Grammar | None:
+    def grammar(
+        self, request: Request, prefill: str, opened: str = "", *, lazy: bool = False
+    ) -> Grammar | None:
         """The grammar of the answers that the request allows; None where any text is one.
 
-        Raises `GrammarError` naming the tool or the path of a schema that can't be compiled.
+        `lazy`: it holds only from where a call begins. `opened` is the mark that ends the thoughts
+        which the prompt begins. Raises `GrammarError` naming the tool or the path of a schema that
+        can't be compiled.
         """
-        tools = offered(request)
-        if not tools:
-            schema = request.schema
-            if schema is None:
-                return None
+        tools, schema = offered(request), request.schema
+        if not tools and schema is None:
+            return None
+        reasoning = self._reasoning
+        if not request.tool_choice.forced:
+            reasoning = self._style.reasoning or reasoning
+        if not tools and not reasoning and not opened:
             return self._keep(("schema", _content(schema)), lambda: grammar.compile(schema))
-        choice = request.tool_choice
+        choice = request.tool_choice if tools else ToolChoice()
         key = (
             "calls",
-            _content((tools, request.schema, choice)),
+            _content((tools, schema, choice)),
             request.parallel,
             prefill,
+            lazy,
+            opened,
         )
         return self._keep(
             key,
             lambda: grammar.compile_calls(
                 tools,
-                self._shape,
+                self._style,
+                thoughts=self._options.inner_thoughts,
+                thoughts_key=self._spec.thoughts_key,
                 name=choice.name,
                 required=choice.forced,
-                parallel=request.parallel,
-                schema=request.schema,
+                parallel=bool(request.parallel),
+                schema=schema,
                 prefill=prefill,
+                reasoning=reasoning,
+                lazy=lazy,
+                opened=opened,
             ),
         )
 

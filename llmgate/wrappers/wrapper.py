@@ -1,50 +1,70 @@
-"""A wrapper: one template that writes conversations out, and the reading of what comes back."""
+"""A wrapper: writes requests out as prompts, and reads what comes back."""
 
 from __future__ import annotations
 
-import datetime
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
-import jinja2
 import msgspec
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llmgate import grammar, resources
-from llmgate.errors import ConfigError, LlmgateError, RequestError
+from llmgate import grammar
+from llmgate.errors import OutputError, RequestError
+from llmgate.styles import Pair, Style
 from llmgate.types import Caps, Completion, Delta, Finish, Prompt, Request
 from llmgate.wrappers.answers import Task
-from llmgate.wrappers.conversation import views
 from llmgate.wrappers.reader import Reader
-from llmgate.wrappers.spec import Options, Spec, merge_options, read_spec
+from llmgate.wrappers.spec import Options, Spec
+from llmgate.wrappers.template import Template
 from llmgate.wrappers.tools import Compiler, offered
+
+# What of a mark may be a token of its own, which a server hides if it is not told otherwise.
+_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
+
+
+class Writer(Protocol):
+    """Writes a conversation out: a template of ours, or the model's own."""
+
+    name: str
+    spec: Spec
+    options: Options
+    style: Style
+    reasoning: tuple[Pair, ...]
+    lists_tools: bool
+
+    def write(self, request: Request, appendix: str, prefill: str) -> str:
+        """The prompt's text; `appendix` goes to the end of the system text."""
+        ...
 
 
 class Wrapper:
     """Renders requests and reads answers for one template with one set of options."""
 
-    def __init__(self, name: str, source: str, options: Mapping[str, Any] | None = None) -> None:
-        """Raises `ConfigError` for a template or options that can't be used."""
-        self.name = name
-        self.spec: Spec = read_spec(name, source)
-        self.options: Options
-        self.options, self._own_options = merge_options(name, self.spec, dict(options or {}))
-        self._compiler = Compiler(self.spec, self.options)
-        try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(
-                f"the template {name!r} has an error in line {error.lineno}: {error.message}."
-            ) from error
+    def __init__(self, writer: Writer) -> None:
+        self.name = writer.name
+        self.spec = writer.spec
+        self.options = writer.options
+        self.style = writer.style
+        self.reasoning = writer.style.reasoning or writer.reasoning
+        self._writer = writer
+        self._compiler = Compiler(self.spec, self.style, self.options, writer.reasoning)
+        self._preserved = tokens(self.style, self.reasoning)
 
     @classmethod
     def load(
         cls, name: str, options: Mapping[str, Any] | None = None, user: Path | None = None
     ) -> Wrapper:
-        """The wrapper of that name: the user's template, else the shipped one."""
-        return cls(name, resources.read("templates", name, user), options)
+        """The wrapper of that name: the user's template, else the shipped one.
+
+        Raises `ConfigError` for a template or options that can't be used.
+        """
+        return cls(Template.load(name, options, user))
+
+    def of(self, caps: Caps) -> Wrapper:
+        """The wrapper for a backend with these caps: this one for all."""
+        return self
 
     def render(self, request: Request, caps: Caps) -> Prompt:
         """The prompt for a request, with the grammar of its answers where `caps` allow one.
@@ -52,44 +72,47 @@ class Wrapper:
         Raises `RequestError` for tools, schemas, grammars or messages that can't be used, and
         `ConfigError` for a template that fails.
         """
-        prefill = self._prefill(request, caps)
-        tools = offered(request)
-        if tools:
+        request = self._settled(request)
+        appendix = _schema_instruction(request)
+        if offered(request):
             self._compiler.toolset(request)
-        appendix = self._compiler.listed(request) if tools else _schema_instruction(request)
-        text = self._write(
-            messages=views(request.messages, appendix, self.spec, self.options),
-            tools=[msgspec.structs.asdict(tool) for tool in tools],
-            options={**msgspec.structs.asdict(self.options), **self._own_options},
-            prefill=prefill,
-            add_generation_prompt=True,
-        )
+            appendix = "" if self._writer.lists_tools else self._compiler.listed(request)
+        prefill = self._prefill(request, caps)
+        text = self._writer.write(request, appendix, prefill)
+        # What the template itself began of the answer, its reader has to know.
+        prefill = self._begun(text) or prefill
+        lazy = self._lazy(request, caps, prefill)
         return Prompt(
             text=text,
             stop=(*self.spec.stop, *request.stop),
-            grammar=self._grammar(request, caps, prefill),
+            grammar=self._grammar(request, caps, prefill, lazy),
             sampling=request.sampling,
             prefill=prefill,
+            triggers=(self.style.opener.strip(),) if lazy else (),
+            preserved=self._preserved,
         )
 
     def reader(self, request: Request, prompt: Prompt) -> Reader:
         """A reader for the answer to `prompt`; what the prompt began of it is read already."""
+        request = self._settled(request)
         calls = bool(offered(request))
-        live = prompt.grammar is not None and self._exact(request, prompt.prefill)
+        live = prompt.grammar is not None and self._exact(request, prompt)
         reader = Reader(
             Task(
-                spec=self.spec,
-                options=self.options,
+                style=self.style,
+                reasoning=self.reasoning,
+                thoughts=self.options.inner_thoughts,
+                thoughts_key=self.spec.thoughts_key,
                 tools=self._compiler.toolset(request) if calls else None,
                 only=request.tool_choice.name if calls else None,
                 must_call=calls and request.tool_choice.forced,
-                parallel=request.parallel,
+                parallel=bool(request.parallel),
                 checker=(
                     None if request.schema is None else self._compiler.checker(request.schema)
                 ),
                 live=live,
             ),
-            grammar=prompt.grammar if request.grammar is None else None,
+            grammar=prompt.grammar if request.grammar is None and not prompt.triggers else None,
         )
         reader.begin(prompt.prefill)
         return reader
@@ -102,16 +125,25 @@ class Wrapper:
         Raises `OutputError` where the answer can't be used.
         """
         reader = self.reader(request, prompt)
-        async with aclosing(deltas):
-            async for delta in deltas:
-                if delta.text:
-                    for piece in reader.feed(delta.text):
-                        yield piece
-                if delta.usage is not None:
-                    yield Delta(usage=delta.usage)
-                if delta.finish is not None:
-                    for piece in reader.finish(delta.finish):
-                        yield piece
+        written: list[str] = []
+        try:
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    if delta.text:
+                        if request.grammar is not None:
+                            written.append(delta.text)
+                        for piece in reader.feed(delta.text):
+                            yield piece
+                    if delta.usage is not None:
+                        yield Delta(usage=delta.usage)
+                    if delta.finish is not None:
+                        _check_grammar(request, "".join(written), delta.finish)
+                        for piece in reader.finish(delta.finish):
+                            yield piece
+        except OutputError as error:
+            # A whole answer that its grammar allows is never refused, but for what is relaxed.
+            error.unconstrained = prompt.grammar is not None and self._broken(prompt, error.text)
+            raise
 
     def parse_text(
         self, text: str, request: Request, prompt: Prompt, reason: Finish = "stop"
@@ -120,7 +152,20 @@ class Wrapper:
         reader = self.reader(request, prompt)
         return Completion.fold([*reader.feed(text), *reader.finish(reason)])
 
-    def _grammar(self, request: Request, caps: Caps, prefill: str) -> str | None:
+    def _settled(self, request: Request) -> Request:
+        """The request, with the style's habit where it does not say how many calls it wants."""
+        if request.parallel is not None:
+            return request
+        many = not self.style.bare and request.tool_choice.name is None
+        return msgspec.structs.replace(request, parallel=many)
+
+    def _broken(self, prompt: Prompt, text: str) -> bool:
+        """Whether an answer's text is not even the beginning of what the grammar allows."""
+        if prompt.triggers or prompt.grammar is None:
+            return False
+        return not grammar.begins(prompt.grammar, text.removeprefix(prompt.prefill))
+
+    def _grammar(self, request: Request, caps: Caps, prefill: str, lazy: bool) -> str | None:
         if request.grammar is not None:
             if not caps.grammar:
                 raise RequestError(
@@ -129,15 +174,50 @@ class Wrapper:
             grammar.check(request.grammar)
             return request.grammar
         # Compiled even where the backend can't use it: a schema that is none is found here.
-        made = self._compiler.grammar(request, prefill)
+        made = self._compiler.grammar(request, *self._opening(prefill), lazy=lazy)
         return made.text if made is not None and caps.grammar else None
 
-    def _exact(self, request: Request, prefill: str) -> bool:
+    def _exact(self, request: Request, prompt: Prompt) -> bool:
         """Whether the grammar of the answers holds everything that they are checked for."""
         if request.grammar is not None:
             return False
-        made = self._compiler.grammar(request, prefill)
+        opening = self._opening(prompt.prefill)
+        made = self._compiler.grammar(request, *opening, lazy=bool(prompt.triggers))
         return made is not None and made.exact
+
+    def _lazy(self, request: Request, caps: Caps, prefill: str) -> bool:
+        """Whether a grammar has to hold only from where a call begins."""
+        free = request.schema is None and request.grammar is None and not request.tool_choice.forced
+        marked = not self.style.bare and re.search(r"\w", self.style.opener) is not None
+        framed = bool(self.style.frames or self.style.begins or self.style.opens)
+        return (
+            caps.grammar
+            and caps.triggers
+            and bool(offered(request))
+            and free
+            and marked
+            and not framed
+            and not self._calls_begun(prefill)
+        )
+
+    def _opening(self, prefill: str) -> tuple[str, str]:
+        """What the prompt began of the answer: of a call, and the mark that ends the thoughts."""
+        for open_, close in self.reasoning:
+            if prefill.strip() == open_.strip():
+                return "", close
+        return prefill, ""
+
+    def _calls_begun(self, prefill: str) -> bool:
+        return bool(self._opening(prefill)[0])
+
+    def _begun(self, text: str) -> str:
+        """The mark at the prompt's end that the model's answer goes on from, if there is one."""
+        stripped = text.rstrip()
+        for open_, _ in self.reasoning:
+            if stripped.endswith(open_.rstrip()):
+                return text[len(stripped) - len(open_.rstrip()) :]
+        begin = self.style.begin
+        return begin if begin and text.endswith(begin) else ""
 
     def _prefill(self, request: Request, caps: Caps) -> str:
         """How much of a forced call the prompt writes itself."""
@@ -146,6 +226,9 @@ class Wrapper:
             return ""
         if wanted == "never" or (wanted == "auto" and caps.grammar):
             return ""
+        if not self.style.bare:
+            mark = self.style.open + self.style.begin
+            return "" if "{" in mark or self.style.frames else mark
         if self.spec.prefill == "brace":
             return "{"
         indent = self.options.indent
@@ -154,18 +237,23 @@ class Wrapper:
             return f'{start}"{self.spec.thoughts_key}":'
         name = request.tool_choice.name
         written = f" {msgspec.json.encode(name).decode()}," if name else ""
-        return f'{start}"{self.spec.function_key}":{written}'
+        return f'{start}"{self.style.function_key}":{written}'
 
-    def _write(self, **variables: Any) -> str:
-        try:
-            return self._template.render(**variables)
-        except LlmgateError:
-            raise
-        except jinja2.TemplateError as error:
-            raise ConfigError(f"the template {self.name!r} failed: {error}.") from error
-        except Exception as error:  # a template is foreign code: it may raise anything
-            kind = type(error).__name__
-            raise ConfigError(f"the template {self.name!r} failed: {kind}: {error}.") from error
+
+def _check_grammar(request: Request, text: str, finish: Finish) -> None:
+    """A client's own grammar is the only check of its answer: a backend may have ignored it."""
+    if request.grammar is None or finish != "stop":
+        return
+    if not grammar.matches(request.grammar, text):
+        raise OutputError("the answer does not match the request's grammar.", text=text)
+
+
+def tokens(style: Style, reasoning: tuple[Pair, ...]) -> tuple[str, ...]:
+    """What in the marks of a style may be a token of its own."""
+    marks = [style.open, style.close, style.begin, style.middle, style.end, *style.parameter]
+    marks += [*style.opens, *style.begins, *style.middles, *style.skip]
+    marks += [mark for pair in (*style.frames, *reasoning) for mark in pair]
+    return tuple(dict.fromkeys(token for mark in marks for token in _TOKEN.findall(mark)))
 
 
 def _schema_instruction(request: Request) -> str:
@@ -178,32 +266,3 @@ def _schema_instruction(request: Request) -> str:
     is_object = isinstance(request.schema, dict) and request.schema.get("type") == "object"
     what = "object" if is_object else "value"
     return f"Answer with a JSON {what} matching this schema: {written}"
-
-
-def _environment() -> jinja2.Environment:
-    """Templates run sandboxed, with the names that chat templates of this field expect."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        extensions=["jinja2.ext.loopcontrols"],
-        autoescape=False,  # prompts are text, not HTML
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Jinja's own filter escapes HTML and non-ASCII text, which a model should not see."""
-    encoded = msgspec.json.encode(value)
-    return msgspec.json.format(encoded, indent=indent or 0).decode()
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise RequestError(f"the model's template refuses this conversation: {message}")
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().astimezone().strftime(form)

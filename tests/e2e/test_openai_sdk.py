@@ -8,7 +8,7 @@ import jsonschema_rs
 import openai
 import pytest
 from engines import needs_engine, needs_server, running_server
-from models import random_model
+from benchmarks.models import random_model
 from programs import Serve
 
 pytestmark = needs_engine

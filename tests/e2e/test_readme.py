@@ -87,12 +87,12 @@ def test_the_configuration_is_a_valid_one(tmp_path):
 
 def test_the_wrapper_of_the_documentation_renders(tmp_path):
     from llmgate.types import Caps, Message, Request
-    from llmgate.wrappers import Wrapper
+    from llmgate.wrappers import Template, Wrapper
 
     text = (ROOT / "docs" / "wrappers.md").read_text(encoding="utf-8")
     source = re.search(r"```jinja\n(.*?)```", text, re.DOTALL)[1]
     request = Request(model="m", messages=(Message("user", "hi"),))
-    shown = Wrapper("mine", source, {"shout": True}).render(request, Caps()).text
+    shown = Wrapper(Template("mine", source, {"shout": True})).render(request, Caps()).text
     assert shown == "[USER] hi</s>\n[assistant] "
 
 

@@ -180,6 +180,14 @@ def test_parallel_calls_are_all_read(held):
     assert shape(answer)[1] == [("lookup_order", ARGUMENTS), ("send_message", '{"message": "hi"}')]
 
 
+def test_a_list_of_calls_is_read_too():
+    other = '{"function": "send_message", "params": {"message": "hi"}}'
+    answer = read(f"[{CALL}, {other}]", ask(parallel=True), held=True)
+    assert [name for name, _ in shape(answer)[1]] == ["lookup_order", "send_message"]
+    for text in ("[1, 2]", "[a link](https://example.org)", "["):
+        assert shape(read(text, held=True))[:2] == (text, [])
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_a_second_call_is_dropped_with_a_note_where_one_is_allowed(held):
     answer = read(f"{CALL}\n{CALL}", held=held)
@@ -209,16 +217,16 @@ def test_a_forced_call_is_ended_at_the_token_limit_and_says_so(at):
 
 
 def test_a_forced_call_that_is_held_back_is_ended_and_then_checked():
-    """`pattern` is more than the grammar holds, so what was added has to be checked too."""
-    pattern = {"type": "string", "pattern": "^a+$"}
-    schema = {"type": "object", "properties": {"x": pattern, "n": {"type": "integer"}}}
+    """`uniqueItems` is more than the grammar holds, so what was added has to be checked too."""
+    unique = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    schema = {"type": "object", "properties": {"x": unique, "n": {"type": "integer"}}}
     tool = Tool("f", "", schema | {"required": ["x", "n"]})
     forced = ask(tools=(tool,), tool_choice=ToolChoice("required"))
-    answer = read('{"function": "f", "params": {"x": "aa"', forced, reason="length")
-    assert json.loads(answer.message.tool_calls[0].arguments) == {"x": "aa", "n": 0}
+    answer = read('{"function": "f", "params": {"x": [1, 2', forced, reason="length")
+    assert json.loads(answer.message.tool_calls[0].arguments) == {"x": [1, 2], "n": 0}
     assert (answer.finish, [note.code for note in answer.notes]) == ("length", ["closed"])
     with pytest.raises(OutputError, match="x"):
-        read('{"function": "f", "params": {"x": "b', forced, reason="length")
+        read('{"function": "f", "params": {"x": [1, 1', forced, reason="length")
 
 
 def test_the_function_to_call_is_never_made_up():
@@ -325,11 +333,13 @@ def test_the_cuts_of_a_stream_change_nothing(text, held, parallel, data):
 def test_a_call_written_by_a_wrapper_is_read_back_the_same(
     arguments, thoughts, template, where, indent, held
 ):
-    from llmgate.wrappers.conversation import write_call
+    from llmgate.wrappers.writing import write_calls
 
     wrapper = Wrapper.load(template, {"inner_thoughts": where, "indent": indent})
     call = ToolCall("c", "send_message", json.dumps(arguments, ensure_ascii=False))
-    text = write_call(call, thoughts, wrapper.spec, wrapper.options)
+    schemas = {SEND.name: SEND.parameters}
+    how = {"thoughts": thoughts, "place": where, "indent": indent}
+    text = write_calls(wrapper.style, [call], schemas, **how)
     request = ask()
     prompt = wrapper.render(request, Caps(grammar=not held))
     answer = wrapper.parse_text(text, request, prompt)

@@ -9,7 +9,7 @@ from conversations import LOOKUP
 
 from llmgate.errors import ConfigError
 from llmgate.types import Caps, Message, Request, ToolChoice
-from llmgate.wrappers import Wrapper
+from llmgate.wrappers import Template, Wrapper
 
 BODY = "\n{% for message in messages %}{{ message.text }}\n{% endfor %}{{ prefill }}"
 
@@ -20,12 +20,14 @@ def template(toml):
 
 def test_the_keys_of_a_call_and_the_preamble_are_the_templates_own():
     wrapper = Wrapper(
-        "mine",
-        template(
-            'function_key = "tool"\narguments_key = "with"\nthoughts_key = "why"\n'
-            'preamble = "Use {function} and {arguments}."\n'
-            '[options]\ninner_thoughts = "beside"\nindent = 0'
-        ),
+        Template(
+            "mine",
+            template(
+                'function_key = "tool"\narguments_key = "with"\nthoughts_key = "why"\n'
+                'preamble = "Use {function} and {arguments}."\n'
+                '[options]\ninner_thoughts = "beside"\nindent = 0'
+            ),
+        )
     )
     call = ToolChoice("required")
     request = Request("m", (Message("user", "hi"),), (LOOKUP,), call)
@@ -52,7 +54,7 @@ def test_the_keys_of_a_call_and_the_preamble_are_the_templates_own():
 )
 def test_a_template_that_cannot_be_used_is_refused(source, message):
     with pytest.raises(ConfigError, match=message):
-        Wrapper("mine", source)
+        Wrapper(Template("mine", source))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_a_template_that_cannot_be_used_is_refused(source, message):
 )
 def test_options_that_cannot_be_used_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        Wrapper("mine", template("[options]\nloud = false"), options)
+        Wrapper(Template("mine", template("[options]\nloud = false"), options))
 
 
 @pytest.mark.parametrize(
@@ -82,12 +84,16 @@ def test_options_that_cannot_be_used_are_refused(options, message):
     ],
 )
 def test_a_template_gets_out_of_its_sandbox_with_nothing_but_an_error(expression):
-    wrapper = Wrapper("mine", template("") + expression)
+    wrapper = Wrapper(Template("mine", template("") + expression))
     with pytest.raises(ConfigError, match="the template 'mine' failed"):
         wrapper.render(Request("m", (Message("user", "hi"),)), Caps())
 
 
 def test_the_names_that_chat_templates_expect_are_there():
     source = template("") + "{{ {'é': '<'} | tojson }}{{ strftime_now('%Y') | length }}"
-    text = Wrapper("mine", source).render(Request("m", (Message("user", "hi"),)), Caps()).text
+    text = (
+        Wrapper(Template("mine", source))
+        .render(Request("m", (Message("user", "hi"),)), Caps())
+        .text
+    )
     assert text.endswith('{"é": "<"}4')

@@ -1,4 +1,4 @@
-"""Models for tests, made on the spot from the shipped one."""
+"""Models for tests and benchmarks, made on the spot from the shipped one."""
 
 from __future__ import annotations
 
