@@ -1,7 +1,7 @@
 """Forced calls of a model of random weights: how many are valid, in each style of calls.
 
     python -m benchmarks.forced [--count 1000] [--styles hermes,glm] [--thoughts off,inside]
-                                [--server] [--limit 100] [--seed 1]
+                                [--server] [--limit 0] [--seed 1]
 
 The model writes noise, so that all sense in a call is the grammar's and the reader's. Every call
 is asked for once, half of them by name, and checked by jsonschema-rs. `--server` asks a real
@@ -79,6 +79,12 @@ TOOLS = (
 CHECKS = {tool.name: jsonschema_rs.validator_for(tool.parameters) for tool in TOOLS}
 
 
+def tokens_before_name(style: str, thoughts: str) -> int:
+    """How many tokens may come, letter by letter and with blanks, until the name is written."""
+    row = STYLES[style]
+    return len(row.open + row.begin + row.middle) + (450 if thoughts == "beside" else 110)
+
+
 async def valid_calls(
     gateway: Gateway, model: str, seeds: range, limit: int
 ) -> tuple[int, list[str]]:
@@ -124,8 +130,7 @@ async def measure(arguments: argparse.Namespace, weights: Path, url: str | None)
             start, cpu = time.perf_counter(), time.process_time()
             async with Gateway.open(Settings(models={"m": model})) as gateway:
                 seeds = range(arguments.seed, arguments.seed + arguments.count)
-                # Thoughts before the name have to come to their end before the limit.
-                limit = 400 if thoughts == "beside" else arguments.limit
+                limit = tokens_before_name(style, thoughts) + arguments.limit
                 valid, wrong = await valid_calls(gateway, "m", seeds, limit)
             wall, cpu = time.perf_counter() - start, time.process_time() - cpu
             ms = round(cpu / arguments.count * 1000, 2)
@@ -144,13 +149,17 @@ def main() -> None:
     parser.add_argument("--styles", default=",".join(STYLES))
     parser.add_argument("--thoughts", default="off,inside")
     parser.add_argument("--server", action="store_true", help="ask a real llama-server")
-    parser.add_argument("--limit", type=int, default=100, help="tokens, and up to 63 more")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="more tokens, and up to 63 more"
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        weights = random_model(Path(folder) / "random.gguf", seed=arguments.seed)
-        url = stack.enter_context(llama_server(weights)) if arguments.server else None
+        weights = random_model(Path(folder) / "random.gguf", seed=arguments.seed, layers=1)
+        url = None
+        if arguments.server:
+            url, _ = stack.enter_context(llama_server(weights))
         results = asyncio.run(measure(arguments, weights, url))
     valid = sum(result["valid"] for result in results.values())
     asked = sum(result["of"] for result in results.values())

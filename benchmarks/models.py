@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,25 @@ import numpy as np
 
 from llmgate import resources
 
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+
 
 def random_model(
-    path: Path, seed: int, *, scale: float = 0.02, metadata: Mapping[str, Any] | None = None
+    path: Path,
+    seed: int,
+    *,
+    scale: float = 0.02,
+    metadata: Mapping[str, Any] | None = None,
+    layers: int | None = None,
 ) -> Path:
     """Write a model with the shipped one's shape and tokenizer, and random weights, to `path`.
 
     With a small `scale` every token is about equally likely, so that what comes out is noise
     and all sense in it is the grammar's. `metadata` replaces values of the shipped model.
+    With `layers` only so many of its layers are made.
     """
+    if layers is not None:
+        metadata = {**(metadata or {}), "llama.block_count": layers}
     reader = gguf.GGUFReader(resources.default_model())
     architecture = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(path, architecture)
@@ -33,6 +44,9 @@ def random_model(
             writer.add_key_value(name, value, field.types[0])
     random = np.random.default_rng(seed)
     for tensor in reader.tensors:
+        block = _BLOCK.match(tensor.name)
+        if layers is not None and block and int(block[1]) >= layers:
+            continue
         # GGUF counts dimensions from the innermost.
         shape = tuple(int(size) for size in reversed(tensor.shape))
         if len(shape) == 1:

@@ -14,22 +14,23 @@ from pathlib import Path
 
 
 @contextmanager
-def llama_server(model: Path, context: int = 2048) -> Iterator[str]:
-    """The address of a llama-server with that model, which ends with the context."""
-    command = [sys.executable, "-m", "benchmarks.servers", str(model), str(context)]
+def llama_server(model: Path, context: int = 2048) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address and the process of a llama-server with that model; it ends with the context."""
+    command = [sys.executable, "-m", "benchmarks.servers", str(model.resolve()), str(context)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        cwd=Path(__file__).parent.parent,
     ) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             if not url.startswith("http"):
                 raise RuntimeError(f"llama-server did not start: {url!r}")
-            yield url
+            yield url, process
         finally:
             process.kill()
 
@@ -43,6 +44,8 @@ def main() -> None:
     params.n_ctx = int(sys.argv[2]) if len(sys.argv) > 2 else 2048
     params.n_parallel = 1
     params.cpuparams.n_threads = 1
+    # As llmgate's own engine has it on a CPU: the last bits of the numbers depend on it.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()

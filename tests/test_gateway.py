@@ -196,3 +196,17 @@ async def test_what_no_grammar_holds_is_refused_without_blaming_the_backend():
     gateway, _ = gateway_of(GOOD, GOOD.replace("5", "6"))
     completion = await gateway.complete(ask(tools=(tool,), tool_choice=ToolChoice("required")))
     assert codes(completion) == ["retried"]
+
+
+async def test_a_cut_call_that_no_ending_makes_valid_is_asked_for_again():
+    tool = Tool("say", "Say.", {"type": "object", "properties": {"x": {"maxLength": 3}}})
+    good = '{"function": "say", "params": {"x": "ok"}}'
+    gateway, _ = gateway_of(
+        '{"function": "say", "params": {"x": "long and longer"}}', good, grammar=True
+    )
+    request = ask(
+        tools=(tool,), tool_choice=ToolChoice("required"), sampling=Sampling(max_tokens=6)
+    )
+    completion = await gateway.complete(request)
+    assert completion.message.tool_calls[0].arguments == '{"x": "ok"}'
+    assert codes(completion) == ["retried", "unconstrained"]

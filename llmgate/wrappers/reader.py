@@ -74,14 +74,20 @@ class Reader:
             raise
 
     def _ending(self) -> str:
-        """What completes a forced call that was cut; which function to call is never made up."""
+        """What completes a forced call that was cut; which function to call is never made up.
+
+        Raises `OutputError` for one that its grammar does not allow as far as it goes.
+        """
         if self._grammar is None or not self._task.must_call:
             return ""
         if not self._segments.named and not self._task.one_function:
             return ""
         closer = Closer(self._grammar)
         closer.feed("".join(self._written))
-        return closer.ending or ""
+        ending = closer.ending
+        if ending is None:
+            raise OutputError("the function call is cut off, and can't be completed.")
+        return ending
 
 
 class Bare:

@@ -8,8 +8,9 @@ import jsonschema_rs
 import openai
 import pytest
 from engines import needs_engine, needs_server, running_server
-from benchmarks.models import random_model
 from programs import Serve
+
+from benchmarks.models import random_model
 
 pytestmark = needs_engine
 WRAPPERS = ("airoboros", "chatml", "dolphin", "zephyr")
