@@ -149,9 +149,7 @@ def main() -> None:
     parser.add_argument("--styles", default=",".join(STYLES))
     parser.add_argument("--thoughts", default="off,inside")
     parser.add_argument("--server", action="store_true", help="ask a real llama-server")
-    parser.add_argument(
-        "--limit", type=int, default=0, help="more tokens, and up to 63 more"
-    )
+    parser.add_argument("--limit", type=int, default=0, help="more tokens, and up to 63 more")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)

@@ -48,9 +48,9 @@ class ModelSettings(msgspec.Struct, frozen=True):
     """One `[models.NAME]` table.
 
     `wrapper` is the name of a template, `model` for the model's own, or `auto` for that and
-    ChatML where it has none. `options` are the wrapper's, `context` is in tokens (None: what the model was trained for,
-    at most 8192 in process), `queue` the number of requests that may wait, `gpu_layers` -1
-    for all.
+    ChatML where it has none. `options` are the wrapper's. `context` is in tokens (None: what the
+    model was trained for, at most 8192 in process), `queue` the number of requests that may wait,
+    `gpu_layers` -1 for all.
     """
 
     backend: str = "embedded"

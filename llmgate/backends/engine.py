@@ -127,7 +127,9 @@ class Engine:
                 if made < limit:
                     self._decode([token])
             if not stops.found:
-                emit(stops.feed(decoder.decode(b"", final=True)) + stops.flush())
+                # Half a character at the token limit is no text yet.
+                rest = "" if length else decoder.decode(b"", final=True)
+                emit(stops.feed(rest) + stops.flush())
             return Result(length and not stops.found, len(tokens), made, cached)
         finally:
             sampler.close()

@@ -74,7 +74,11 @@ class Compiler:
         return self._keep(
             ("list", _content(request.tools), request.parallel),
             lambda: function_list(
-                request.tools, self._spec, self._style, self._options, parallel=bool(request.parallel)
+                request.tools,
+                self._spec,
+                self._style,
+                self._options,
+                parallel=bool(request.parallel),
             ),
         )
 

@@ -468,3 +468,12 @@ async def test_control_tokens_do_not_get_into_strings_that_a_grammar_holds(tmp_p
             assert "<|im_start|>" not in text
     finally:
         await backend.aclose()
+
+
+async def test_half_a_character_at_the_token_limit_is_no_text():
+    """No token has the whole character, so that limits come in the middle of one."""
+    async with embedded() as backend:
+        for limit in range(1, 8):
+            held = Sampling(max_tokens=limit, temperature=0.0)
+            got = await text(backend, Prompt("Hi", grammar='root ::= "\u2b6f"+', sampling=held))
+            assert got == "\u2b6f" * (limit // 3)

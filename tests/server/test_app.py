@@ -192,7 +192,9 @@ async def test_what_is_not_there_is_a_404_and_the_wrong_method_a_405():
 async def test_a_template_that_raises_is_a_clear_error():
     source = "{#- +++\nstop = []\n+++ -#}\n{{ messages[99].role }}"
     backend = ScriptedBackend(["x"])
-    app = build(Gateway({"m": Route(backend, Wrapper(Template("broken", source)))}), ServerSettings())
+    app = build(
+        Gateway({"m": Route(backend, Wrapper(Template("broken", source)))}), ServerSettings()
+    )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
     answer = await post(client)
@@ -203,7 +205,8 @@ async def test_a_template_that_raises_is_a_clear_error():
 async def test_a_template_that_refuses_the_conversation_is_a_400():
     source = "{#- +++\nstop = []\n+++ -#}\n{{ raise_exception('roles must alternate') }}"
     app = build(
-        Gateway({"m": Route(ScriptedBackend(["x"]), Wrapper(Template("w", source)))}), ServerSettings()
+        Gateway({"m": Route(ScriptedBackend(["x"]), Wrapper(Template("w", source)))}),
+        ServerSettings(),
     )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     answer = await post(client)
