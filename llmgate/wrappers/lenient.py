@@ -113,6 +113,9 @@ class _Reader(ObjectReader):
         arguments = _decoded(parts["arguments"]) if scanner.whole else None
         if arguments is None:
             return None
+        schema = self._schemas.get(parts["name"], {})
+        if rough.swallowed(arguments, self._style.parameter, schema):
+            return None
         notes: list[Note] = []
         if not scanner.done:
             notes.append(Note("repaired", f"the mark {self._style.end.strip()!r} is missing"))

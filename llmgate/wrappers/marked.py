@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from llmgate.types import CallDelta, Delta, Note
 from llmgate.wrappers.answers import Call, Task, new_call_id
-from llmgate.wrappers.scanner import Event
+from llmgate.wrappers.rough import swallowed
+from llmgate.wrappers.scanner import Event, Unreadable
 
 
 class MarkedCall:
@@ -55,16 +57,28 @@ class MarkedCall:
         return self._scanner.whole
 
     def judged(self) -> Iterator[Delta]:
-        """What a whole call still has to say. Raises `OutputError` if it is not valid."""
+        """What a whole call still has to say.
+
+        Raises `OutputError` if it is not valid, and `Unreadable` if an end mark seems to be
+        missing in it.
+        """
         name, arguments = self._part("name"), self._part("arguments")
         if self._task.live:
             self._task.check_call(name, arguments)
             return
+        if self._swallowed(name, arguments):
+            raise Unreadable("the end mark of a parameter is missing")
         notes: list[Note] = []
         call = self._task.judge_written(name, arguments, self._part("thoughts"), notes)
         yield from whole(self._index, call)
         for note in notes:
             yield Delta(note=note)
+
+    def _swallowed(self, name: str, arguments: str) -> bool:
+        marks = self._task.style.parameter
+        if not marks[0] or name not in self._task.schemas:
+            return False
+        return swallowed(json.loads(arguments), marks, self._task.schemas[name])
 
     def so_far(self) -> Iterator[Delta]:
         """What there is of it that was not passed on, if it names a function that there is."""

@@ -171,6 +171,22 @@ def parameters(
     return found
 
 
+def swallowed(
+    arguments: Mapping[str, Any], marks: tuple[str, str, str], schema: Mapping[str, Any]
+) -> bool:
+    """Whether a parameter's end mark seems to be missing, so that the next one is in its value."""
+    if not marks[0] or not any(isinstance(v, str) and marks[0] in v for v in arguments.values()):
+        return False
+    head, known = _head(marks), schema.get("properties", {})
+    return any(
+        key in known and key not in arguments
+        for value in arguments.values()
+        if isinstance(value, str)
+        for found in head.finditer(value)
+        if (key := _group(found, "key"))
+    )
+
+
 def _value_end(
     text: str,
     start: int,

@@ -236,9 +236,12 @@ class Segments:
     def _end_in_call(self, reason: Finish) -> Iterator[Delta]:
         assert self._call is not None
         if self._broken is None and self._call.whole:
-            yield from self._call.judged()
-            if rest := self._call.rest.strip():
-                self._after.append(rest)
+            try:
+                yield from self._call.judged()
+            except Unreadable:
+                yield from self._mend(self._opener + self._call.written)
+            else:
+                self._after.append(self._call.rest)
         elif self._broken is None and reason == "length":
             yield from self._call.so_far()
             yield Delta(note=_CUT)

@@ -60,6 +60,17 @@ def test_a_spoilt_call_is_mended_and_the_mending_noted(text):
     assert notes
 
 
+@pytest.mark.parametrize("end", ["", "\n</parameter>"])
+def test_a_parameter_without_its_end_does_not_swallow_the_next_one(end):
+    text = (
+        "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis"
+        f"{end}\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>"
+    )
+    _, _, [(name, arguments)], finish, _ = read(text, "qwen-coder")
+    assert (name, json.loads(arguments)) == ("get_weather", {"city": "Paris", "days": 3})
+    assert finish == "tool_calls"
+
+
 def test_a_mark_in_quotes_is_spoken_of():
     text = "Models write `<tool_call>` before a call, and </think> after thoughts."
     assert read(text)[0] == text
