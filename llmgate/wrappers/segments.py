@@ -13,6 +13,7 @@ from llmgate.errors import OutputError
 from llmgate.styles import REASONING
 from llmgate.types import Delta, Finish, Note
 from llmgate.wrappers.answers import Task, dropped
+from llmgate.wrappers.held import Held
 from llmgate.wrappers.lenient import read_calls
 from llmgate.wrappers.marked import MarkedCall, whole
 from llmgate.wrappers.marks import Mark, More, search
@@ -104,6 +105,10 @@ class Segments:
         elif self._undecided or undecided or opener is not None:
             return
         elif self._plain is not None:
+            yield from self._delegate()
+        elif self._text[0] == "{" and self._task.tools is not None:
+            # Perhaps a call without its marks: models forget them.
+            self._plain = lambda: Held(self._task)
             yield from self._delegate()
         else:
             self._close, self._state, self._spoken = None, self._words, False

@@ -71,6 +71,14 @@ def test_a_parameter_without_its_end_does_not_swallow_the_next_one(end):
     assert finish == "tool_calls"
 
 
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("key", ["arguments", "parameters"])
+def test_a_call_without_its_marks_is_read_too(held, key):
+    text = WEATHER.replace("arguments", key)
+    assert read(text, held=held)[2:4] == ([PARIS], "tool_calls")
+    assert read('{"temperature": 21}', held=held)[0] == '{"temperature": 21}'
+
+
 def test_a_mark_in_quotes_is_spoken_of():
     text = "Models write `<tool_call>` before a call, and </think> after thoughts."
     assert read(text)[0] == text
