@@ -231,10 +231,11 @@ def groups(rows: list[dict[str, Any]], everyone: dict[str, list[dict[str, Any]]]
     lines = []
     for name in names:
         mine = [number for number, row in enumerate(rows) if row["group"] == name]
-        cells = "".join(
-            f"{100 * statistics.fmean('passing' in judge(rows[n], results[n]) for n in mine):>20.1f}"
+        parts = [
+            100 * statistics.fmean("passing" in judge(rows[n], results[n]) for n in mine)
             for results in everyone.values()
-        )
+        ]
+        cells = "".join(f"{part:>20.1f}" for part in parts)
         lines.append(f"{name:20}{len(mine):>6}{cells}")
     return "\n".join(lines)
 

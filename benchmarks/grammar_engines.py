@@ -70,9 +70,7 @@ class Llama:
         self.array.data = self.one
 
     def load(self, grammar: str) -> Callable[[str], bool] | None:
-        sampler = self.engine.llama_sampler_init_grammar(
-            self.vocabulary, grammar.encode(), b"root"
-        )
+        sampler = self.engine.llama_sampler_init_grammar(self.vocabulary, grammar.encode(), b"root")
         return (lambda text: self._takes(sampler, text)) if sampler else None
 
     def _takes(self, fresh: Any, text: str) -> bool:

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Final
 
 from llmgate.grammar.builder import MOST_REPETITIONS, Builder
-from llmgate.grammar.facts import Contained, Facts, Located
+from llmgate.grammar.facts import Contained, Facts
 from llmgate.grammar.objects import Maker
 from llmgate.grammar.strings import constant
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llmgate.grammar.expressions import TooLarge
-from llmgate.grammar.machines import Machine, Segments, place
+from llmgate.grammar.machines import All, Counter, Machine, Segments, place
+from llmgate.grammar.searches import Letters, Search, search
 
 _MOST_STATES: Final = 2_000
-# What one search may cost, in segments that are looked at.
+# Combinations that make sense have not many more states than their parts have places.
+_MOST_COMBINED: Final = 2_000
+# What one search may cost, in segments that are looked at, or in letters.
 _MOST_WORK: Final = 12_000
+_MOST_STEPS: Final = 400_000
 # Up to this many states, equal ones are found wherever they are, not only near the end.
 _FEW_STATES: Final = 200
 
@@ -64,7 +68,41 @@ def matches(machine: Machine, text: str) -> bool:
 
 def empty(machine: Machine) -> bool:
     """Whether no text matches. Raises `TooLarge` if that takes too long to find out."""
-    todo = [] if machine.start is None else [machine.start]
+    if machine.start is None:
+        return True
+    found = search(machine)
+    return _dead(machine) if found is None else _hopeless(found[0], _cost(machine, found[1]))
+
+
+def _cost(machine: Machine, letters: Letters) -> int:
+    """What a state of a search costs, in steps."""
+    return (machine.weight + 2) * (letters.count + 4)
+
+
+def _most(found: Search) -> int:
+    """How many states a search may have."""
+    return min(_MOST_COMBINED + 2 * found.size, _MOST_STATES)
+
+
+def _hopeless(found: Search, cost: int) -> bool:
+    todo = [found.start]
+    seen = {0, found.start}
+    most = min(_most(found), _MOST_STEPS // cost)
+    while todo:
+        state = todo.pop()
+        if found.accepts(state):
+            return False
+        for target in found.row(state):
+            if target not in seen:
+                seen.add(target)
+                todo.append(target)
+        if len(seen) > most:
+            raise TooLarge("the combination of expressions has too many states")
+    return True
+
+
+def _dead(machine: Machine) -> bool:
+    todo = [machine.start]
     seen = set(todo)
     work = 0
     while todo:
@@ -93,6 +131,9 @@ def determined(machine: Machine) -> Automaton:
     """All of a machine, with equal states made one. Raises `TooLarge` where they are too many."""
     if machine.start is None:
         return Automaton([], [])
+    found = search(machine)
+    if found is not None:
+        return _spelled(machine, *found)
     numbers: dict[Any, int] = {machine.start: 0}
     order = [machine.start]
     rows: list[list[tuple[int, int | None]]] = []
@@ -117,7 +158,70 @@ def determined(machine: Machine) -> Automaton:
     return _reduced(rows, accepting)
 
 
-def _reduced(rows: list[list[tuple[int, int | None]]], accepting: list[bool]) -> Automaton:
+def _spelled(machine: Machine, found: Search, letters: Letters) -> Automaton:
+    """The same by letters."""
+    most = min(_most(found), _MOST_STEPS // _cost(machine, letters))
+    if isinstance(machine, All):
+        _check_lengths(machine, most)
+    numbers: dict[Any, int | None] = {0: None, found.start: 0}
+    order = [found.start]
+    rows: list[list[tuple[int, int | None]]] = []
+    accepting: list[bool] = []
+    for state in order:
+        made: list[tuple[int, int | None]] = []
+        last: int | None = -1
+        for letter, target in enumerate(found.row(state)):
+            if target in numbers:
+                number = numbers[target]
+            else:
+                number = numbers[target] = len(order)
+                order.append(target)
+            if number != last:
+                made.append((letter, number))
+                last = number
+        if len(order) > most:
+            raise TooLarge("the combination of expressions has too many states")
+        rows.append(made)
+        accepting.append(found.accepts(state))
+    return _reduced(rows, accepting, letters)
+
+
+def _check_lengths(machine: All, most: int) -> None:
+    """Raise `TooLarge` where it is known early that there are too many states.
+
+    With lengths counted, states are those that are reached in so many steps, for each number of
+    steps; these soon stay the same.
+    """
+    counters = [part for part in machine.parts if isinstance(part, Counter)]
+    others = [part for part in machine.parts if not isinstance(part, Counter)]
+    if len(counters) != 1 or counters[0].most is None or not others:
+        return
+    found = search(others[0] if len(others) == 1 else All(others))
+    if found is None:
+        return
+    row, left = found[0].row, counters[0].most
+    before: set[Any] = set()
+    reached: set[Any] = {found[0].start}
+    total = 1
+    while left and total <= most:
+        left -= 1
+        following = {target for state in reached for target in row(state)}
+        following.discard(0)
+        total += len(following)
+        if following in (reached, before):
+            # From here on one is like the other, or one is like the other but one.
+            total += (len(following) + len(reached)) * left // 2
+            break
+        before, reached = reached, following
+    if total > most:
+        raise TooLarge("the combination of expressions has too many states")
+
+
+def _reduced(
+    rows: list[list[tuple[int, int | None]]],
+    accepting: list[bool],
+    letters: Letters | None = None,
+) -> Automaton:
     """Without states that lead nowhere, and with equal ones made one."""
     before: list[list[int]] = [[] for _ in rows]
     for state, row in enumerate(rows):
@@ -140,8 +244,9 @@ def _reduced(rows: list[list[tuple[int, int | None]]], accepting: list[bool]) ->
     order = [same[0]]
     out: list[Segments] = []
     for state in order:
+        row = rows[state] if letters is None else _written(rows[state], letters)
         made: list[tuple[int, int | None]] = []
-        for low, target in rows[state]:
+        for low, target in row:
             number: int | None = None
             if target is not None and target in seen:
                 only = same[target]
@@ -153,6 +258,15 @@ def _reduced(rows: list[list[tuple[int, int | None]]], accepting: list[bool]) ->
                 made.append((low, number))
         out.append(tuple(made))
     return Automaton(out, [accepting[state] for state in order])
+
+
+def _written(row: list[tuple[int, int | None]], letters: Letters) -> list[tuple[int, int | None]]:
+    """A row of letters by code points."""
+    targets: list[int | None] = []
+    for number, (letter, target) in enumerate(row):
+        end = row[number + 1][0] if number + 1 < len(row) else letters.count
+        targets += [target] * (end - letter)
+    return [(low, targets[letter]) for low, letter in letters.cuts]
 
 
 def _equal(

@@ -50,6 +50,21 @@ _USES: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body))))
     for name, body in PRIMITIVES.items()
 }
+
+
+def _closure(name: str) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found[one] = None
+            todo += reversed(_USES[one])
+    return tuple(found)
+
+
+# Each common rule with all that it needs.
+_ALL_USES: Final = {name: _closure(name) for name in PRIMITIVES}
 _OWN: Final = frozenset(f"{one.name}-{name}" for one in (PYTHON, GEMMA) for name in one.rules)
 _WORDS: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _NAME = re.compile(r"[a-zA-Z0-9-]+")
@@ -88,6 +103,10 @@ class Builder:
         # Rule names by hint, and the next number for each.
         self._stems: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        # How many states of numbers may still be followed.
+        self.states = 4_000
+        # The characters of all rules so far, those that were taken back included.
+        self.written = 0
         # What users of the builder remember about its rules, until some are taken back.
         self.memory: dict[object, Any] = {}
         # Names of properties are compared as a whole up to so many characters together.
@@ -122,16 +141,21 @@ class Builder:
 
             return free(self, self.dialect.never)
         if name not in self.rules:
-            self.rules[name] = PRIMITIVES[name]
-            for other in _USES[name]:
-                self.use(other)
+            for other in _ALL_USES[name] if self.dialect is JSON else ():
+                self.rules.setdefault(other, PRIMITIVES[other])
+            if name not in self.rules:
+                self.rules[name] = PRIMITIVES[name]
+                for other in _USES[name]:
+                    self.use(other)
         return name
 
     def name(self, hint: str) -> str:
         """A rule name that is still free, close to `hint`."""
         stem = self._stems.get(hint)
         if stem is None:
-            stem = _UNFIT.sub("-", hint).strip("-")[:40] or "x"
+            stem = hint[:40]
+            if not (stem.isalnum() and stem.isascii()):
+                stem = _UNFIT.sub("-", hint).strip("-")[:40] or "x"
             if not stem[0].isalpha():
                 stem = f"x-{stem}"
             self._stems[hint] = stem
@@ -151,6 +175,7 @@ class Builder:
             name = self.name(hint)
             self._by_body[body] = name
             self.rules[name] = body
+            self.written += len(body)
         return name
 
     def define(self, name: str, body: str) -> None:

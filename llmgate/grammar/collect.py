@@ -55,6 +55,7 @@ def collect(
         facts.never |= here in facts.open
         return
     top = not facts.open
+    facts.implied = document.implied
     facts.seen.add(here)
     facts.open.add(here)
     if "$ref" in schema and document.lone:
@@ -104,7 +105,7 @@ def _exclude(facts: Facts, schema: dict[str, Any], keyword: str) -> None:
 
 
 def _object(
-    facts: Facts, schema: dict[str, Any], path: str, top: bool, order: tuple[int, ...]
+    facts: Facts, schema: dict[Any, Any], path: str, top: bool, order: tuple[int, ...]
 ) -> None:
     properties: dict[str, Located] = {}
     patterns: dict[str, Located] = {}

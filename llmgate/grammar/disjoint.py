@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _DEEPEST: Final = 4
 _DEEPEST_CHOICE: Final = 2
 _MOST_BRANCHES: Final = 16
+_OBJECTS: Final = frozenset(("object",))
 _ALL: Final = frozenset(TYPES)
 
 
@@ -53,7 +54,7 @@ def _apart_in_all(one: Facts, other: Facts, document: Document, depth: int) -> b
 def chosen_from(facts: Facts, group: Group, branch: Located, document: Document) -> Facts:
     """The facts with a branch merged in, and the branch noted as one that holds."""
     merged = choose(facts, group, branch, document)
-    merged.chosen = (*facts.chosen, branch)
+    merged.chosen = (branch,)
     return merged
 
 
@@ -61,7 +62,7 @@ def hopeless(facts: Facts, document: Document) -> bool:
     """Whether it is easy to see that nothing satisfies the facts."""
     if facts.never or facts.types == frozenset():
         return True
-    if facts.types != {"object"}:
+    if facts.types != _OBJECTS:
         return False
     if facts.absent and not facts.required.keys().isdisjoint(facts.absent):
         return True
@@ -112,7 +113,7 @@ def clashes(facts: Facts, located: Located, document: Document, depth: int = 0) 
         named = frozenset((types,)) if isinstance(types, str) else frozenset(types)
         if not _both(named, facts.types):
             return True
-    if facts.types != {"object"}:
+    if facts.types != _OBJECTS:
         return False
     absent = schema.get(Atom.ABSENT, ())
     if any(name in facts.required for name in absent):
@@ -136,9 +137,7 @@ def clashes(facts: Facts, located: Located, document: Document, depth: int = 0) 
         return True
     if "not" in schema:
         ways = document.alternatives((schema["not"], path))
-        return ways is not None and all(
-            clashes(facts, way, document, depth + 1) for way in ways
-        )
+        return ways is not None and all(clashes(facts, way, document, depth + 1) for way in ways)
     return False
 
 
@@ -150,10 +149,39 @@ def _both(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
 
 
 def _kept(values: list[Any], parts: tuple[Located, ...], document: Document) -> list[Any]:
-    try:
-        return [value for value in values if all(holds(value, one, document) for one in parts)]
-    except Inexact:
-        return values
+    """The values that satisfy all schemas, or all values where that can't be told."""
+    for one in parts:
+        key = (*values, id(one[0])) if _texts(values) else None
+        known = document.kept.get(key) if key is not None else None
+        if known is None:
+            try:
+                left = _listed(values, one[0])
+                if left is None:
+                    left = [value for value in values if holds(value, one, document)]
+            except Inexact:
+                left = values
+            known = (left, one[0])
+            if key is not None:
+                document.kept[key] = known
+        values = known[0]
+    return values
+
+
+def _texts(values: list[Any]) -> bool:
+    return {*map(type, values)} <= {str}
+
+
+def _listed(values: list[Any], schema: Any) -> list[Any] | None:
+    """The texts that a plain list of texts has, or has not; None where that isn't all there is."""
+    wanted = True
+    while isinstance(schema, dict) and len(schema) == 1 and "not" in schema:
+        schema, wanted = schema["not"], not wanted
+    if not isinstance(schema, dict) or len(schema) != 1:
+        return None
+    listed = [schema["const"]] if "const" in schema else schema.get("enum")
+    if not isinstance(listed, list) or not _texts(values):
+        return None
+    return [value for value in values if (value in listed) == wanted]
 
 
 def _facts(parts: tuple[Located, ...], document: Document) -> Facts:
@@ -168,13 +196,12 @@ def _facts(parts: tuple[Located, ...], document: Document) -> Facts:
 
 
 def _none_holds(one: Facts, other: Facts, document: Document) -> bool:
-    """Whether none of one side's fixed values satisfies the other side's schemas."""
+    """Whether none of one side's fixed values satisfies the other side's own schemas."""
     assert one.values is not None
+    # What both sides are branches of says nothing about one of them.
+    own = other.chosen or other.parts
     try:
-        return not any(
-            all(holds(value, part, document) for part in (*other.parts, *other.chosen))
-            for value in one.values
-        )
+        return not any(all(holds(value, part, document) for part in own) for value in one.values)
     except Inexact:
         return False
 
@@ -183,7 +210,7 @@ def _emitted(facts: Facts) -> frozenset[str]:
     """The types that the grammar for the facts admits, "number" standing for all numbers."""
     if facts.types is not None:
         return _numbers(facts.types)
-    if facts.hints and not facts.groups:
+    if facts.hints and facts.implied and not (facts.groups or facts.widened):
         return frozenset(facts.hints)
     return _numbers(_ALL)
 

@@ -17,13 +17,19 @@ class Document:
     the identity of its schemas.
     """
 
-    def __init__(self, schema: object, base: str, plainly: bool = False) -> None:
-        # Whether choices may be made plainer than the schema makes them.
+    def __init__(
+        self, schema: object, base: str, *, plainly: bool = False, implied: bool = True
+    ) -> None:
+        # Whether choices may be made plainer than the schema makes them, and whether keywords
+        # about one type mean a value of that type.
         self.plainly = plainly
+        self.implied = implied
         self.references = References(schema, base)
         self.resolve = self.references.resolve
         self.lone = self.references.lone
         # Keeps what was derived from alive, so that its identity stays its own.
+        # Which of some fixed texts satisfy a schema, which is kept for its identity.
+        self.kept: dict[tuple[object, ...], tuple[list[Any], Any]] = {}
         self._derived: dict[tuple[object, ...], tuple[Any, Any]] = {}
 
     def derived(self, of: Located, how: object, make: Callable[[], Any]) -> Any:

@@ -16,6 +16,7 @@ class Effort(msgspec.Struct, frozen=True):
     plainly: whether less is allowed than the schema does, where that makes its choices plain:
         what a condition asks about has to be there, and branches differ in what people have in
         mind.
+    states: how many states of numbers are followed, for what they are multiples of.
     last: whether what is too much is left out from now on, instead of trying with less effort.
     """
 
@@ -23,16 +24,18 @@ class Effort(msgspec.Struct, frozen=True):
     characters: int = 1_500
     orders: bool = True
     plainly: bool = False
+    states: int = 1_200
     last: bool = True
 
 
+# For a schema that shares its grammar with others.
+SHARED: Final = Effort(400, plainly=True)
 # What is tried one after the other.
 EFFORTS: Final = (
-    Effort(120, last=False),
-    Effort(300, plainly=True),
-    Effort(300, characters=200, orders=False, plainly=True),
-    Effort(30, characters=0, orders=False, plainly=True),
-    Effort(0, characters=0, orders=False, plainly=True),
+    Effort(60, last=False),
+    Effort(400, characters=200, orders=False, plainly=True, states=600),
+    Effort(30, characters=0, orders=False, plainly=True, states=200),
+    Effort(0, characters=0, orders=False, plainly=True, states=0),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmgate.grammar import charsets
 from llmgate.grammar.automaton import Automaton
 from llmgate.grammar.builder import MOST_REPETITIONS, Builder, quote
 from llmgate.grammar.charsets import LAST, Ranges
@@ -50,6 +49,7 @@ class _Trees:
         self.spelling = spelling
         self.hint = hint
         self.size = 0
+        self.sets: dict[Ranges, _Written | None] = {}
 
     def write(self, node: Node) -> _Written | None:
         if isinstance(node, Chars):
@@ -68,6 +68,11 @@ class _Trees:
         return found
 
     def chars(self, ranges: Ranges) -> _Written | None:
+        if ranges not in self.sets:
+            self.sets[ranges] = self.spelled(ranges)
+        return self.sets[ranges]
+
+    def spelled(self, ranges: Ranges) -> _Written | None:
         if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
             text = self.spelling.single(ranges[0][0])
             if text is not None:
@@ -335,4 +340,5 @@ def _edges(row: tuple[tuple[int, int | None], ...]) -> dict[int, Ranges]:
         if target is not None:
             high = row[number + 1][0] - 1 if number + 1 < len(row) else LAST
             found.setdefault(target, []).append((low, high))
-    return {target: charsets.union([tuple(ranges)]) for target, ranges in found.items()}
+    # Segments beside each other lead to different states, so there is nothing to join.
+    return {target: tuple(ranges) for target, ranges in found.items()}

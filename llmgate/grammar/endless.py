@@ -19,12 +19,13 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
 
     A rule that leads to none of these must have one.
     """
-    tokens = {name: _TOKEN.findall(_CONTENT.sub('"', body)) for name, body in rules.items()}
+    # A rule's body has no line break outside of its literals.
+    bodies = _CONTENT.sub('"', "\n".join(rules.values())).split("\n")
+    tokens = dict(zip(rules, map(_TOKEN.findall, bodies), strict=True))
     users: dict[str, list[str]] = {}
     for name, found in tokens.items():
-        for token in found:
-            if token in rules:
-                users.setdefault(token, []).append(name)
+        for token in rules.keys() & found:
+            users.setdefault(token, []).append(name)
     doubtful: set[str] = set()
     todo = list(recursive)
     while todo:
@@ -42,27 +43,25 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
 
 def _ways(tokens: list[str]) -> _Ways:
     levels: list[_Ways] = [[[]]]
-    for token in tokens:
+    for sign in tokens:
         here = levels[-1]
-        if token == "(":
+        if sign == "(":
             levels.append([[]])
-        elif token == "|":
+        elif sign == "|":
             here.append([])
-        elif token == ")":
+        elif sign == ")":
             levels.pop()
             levels[-1][-1].append(here)
-        elif token in _OPTIONAL:
+        elif sign in _OPTIONAL:
             if here[-1]:
                 here[-1].pop()
         else:
-            here[-1].append(token)
+            here[-1].append(sign)
     return levels[0]
 
 
 def _ends(ways: _Ways, doubtful: set[str]) -> bool:
     return any(
-        all(
-            one not in doubtful if isinstance(one, str) else _ends(one, doubtful) for one in way
-        )
+        all(one not in doubtful if isinstance(one, str) else _ends(one, doubtful) for one in way)
         for way in ways
     )

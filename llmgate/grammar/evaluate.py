@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from llmgate.grammar.facts import Located, same, type_of
-from llmgate.grammar.keywords import branches, count, needs, number, schemas
+from llmgate.grammar.keywords import branches, count, needs, no_schema, number, schemas
 from llmgate.grammar.regex import Inexact
 
 if TYPE_CHECKING:
@@ -26,10 +26,16 @@ def holds(value: Any, located: Located, document: Document, depth: int = 0) -> b
         return schema
     if depth > _DEEPEST:
         raise Inexact("it refers to itself without end")
+    if not isinstance(schema, dict):
+        raise no_schema(schema, path)
     check = _Check(value, schema, path, document, depth)
     if "$ref" in schema and document.lone:
         return check.referred("$ref")
-    return all(test(check, schema[keyword]) for keyword, test in _TESTS if keyword in schema)
+    for keyword, said in schema.items():
+        test = _TESTS.get(keyword)
+        if test is not None and not test(check, said):
+            return False
+    return True
 
 
 class _Check:
@@ -78,6 +84,8 @@ def _enum(check: _Check, values: Any) -> bool:
 
 
 def _const(check: _Check, value: Any) -> bool:
+    if check.kind == "string":
+        return bool(check.value == value)
     return same(check.value, value)
 
 
@@ -259,44 +267,44 @@ def _unevaluated(kind: str) -> Callable[[_Check, Any], bool]:
     return run
 
 
-_TESTS: Final[tuple[tuple[str, Callable[[_Check, Any], bool]], ...]] = (
-    ("type", _type),
-    ("enum", _enum),
-    ("const", _const),
-    ("minLength", _size("string", int.__ge__)),
-    ("maxLength", _size("string", int.__le__)),
-    ("minItems", _size("array", int.__ge__)),
-    ("maxItems", _size("array", int.__le__)),
-    ("minProperties", _size("object", int.__ge__)),
-    ("maxProperties", _size("object", int.__le__)),
-    ("minimum", _minimum),
-    ("maximum", _maximum),
-    ("exclusiveMinimum", _bound(lambda value, limit: value > limit)),
-    ("exclusiveMaximum", _bound(lambda value, limit: value < limit)),
-    ("multipleOf", _multiple),
-    ("required", _required),
-    ("pattern", _pattern),
-    ("format", _format),
-    ("properties", _properties),
-    ("patternProperties", _patterns),
-    ("additionalProperties", _additional),
-    ("propertyNames", _names),
-    ("dependencies", _dependent),
-    ("dependentRequired", _dependent),
-    ("dependentSchemas", _dependent),
-    ("prefixItems", _prefix),
-    ("items", _items),
-    ("additionalItems", _rest),
-    ("contains", _contains),
-    ("uniqueItems", _unique),
-    ("$ref", _referred("$ref")),
-    ("$dynamicRef", _referred("$dynamicRef")),
-    ("$recursiveRef", _referred("$recursiveRef")),
-    ("allOf", _all),
-    ("anyOf", _any),
-    ("oneOf", _one),
-    ("not", _not),
-    ("if", _condition),
-    ("unevaluatedProperties", _unevaluated("object")),
-    ("unevaluatedItems", _unevaluated("array")),
-)
+_TESTS: Final[dict[str, Callable[[_Check, Any], bool]]] = {
+    "type": _type,
+    "enum": _enum,
+    "const": _const,
+    "minLength": _size("string", int.__ge__),
+    "maxLength": _size("string", int.__le__),
+    "minItems": _size("array", int.__ge__),
+    "maxItems": _size("array", int.__le__),
+    "minProperties": _size("object", int.__ge__),
+    "maxProperties": _size("object", int.__le__),
+    "minimum": _minimum,
+    "maximum": _maximum,
+    "exclusiveMinimum": _bound(lambda value, limit: value > limit),
+    "exclusiveMaximum": _bound(lambda value, limit: value < limit),
+    "multipleOf": _multiple,
+    "required": _required,
+    "pattern": _pattern,
+    "format": _format,
+    "properties": _properties,
+    "patternProperties": _patterns,
+    "additionalProperties": _additional,
+    "propertyNames": _names,
+    "dependencies": _dependent,
+    "dependentRequired": _dependent,
+    "dependentSchemas": _dependent,
+    "prefixItems": _prefix,
+    "items": _items,
+    "additionalItems": _rest,
+    "contains": _contains,
+    "uniqueItems": _unique,
+    "$ref": _referred("$ref"),
+    "$dynamicRef": _referred("$dynamicRef"),
+    "$recursiveRef": _referred("$recursiveRef"),
+    "allOf": _all,
+    "anyOf": _any,
+    "oneOf": _one,
+    "not": _not,
+    "if": _condition,
+    "unevaluatedProperties": _unevaluated("object"),
+    "unevaluatedItems": _unevaluated("array"),
+}

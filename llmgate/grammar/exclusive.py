@@ -61,12 +61,15 @@ def separated(
     """The branches that can hold at all, merged in, with the other branches that may hold too."""
     merged = [chosen_from(facts, group, branch, document) for branch in group.branches]
     kept = [number for number, one in enumerate(merged) if not hopeless(one, document)]
-    beside: dict[int, list[int]] = {number: [] for number in kept}
-    for place, number in enumerate(kept):
-        for other in kept[place + 1 :]:
-            if not apart(merged[number], merged[other], document):
-                beside[number].append(other)
-                beside[other].append(number)
+    beside = _beside(merged, kept, document)
+    # What is left out of a branch may be of types that its own keywords are not about.
+    for number, others in beside.items():
+        merged[number].widened = bool(others)
+    if any(one.widened and one.hints for one in merged):
+        beside = _beside(merged, kept, document)
+        for number, others in beside.items():
+            merged[number].widened = bool(others)
+        beside = _beside(merged, kept, document)
     out = []
     for number, others in beside.items():
         found = [_refused(merged[number], group.branches[other], document) for other in others]
@@ -77,6 +80,17 @@ def separated(
                 _natural(one, merged[number], document, _anything)
         out.append((group.branches[number], merged[number], found))
     return out
+
+
+def _beside(merged: list[Facts], kept: list[int], document: Document) -> dict[int, list[int]]:
+    """For each branch the others that may hold together with it."""
+    beside: dict[int, list[int]] = {number: [] for number in kept}
+    for place, number in enumerate(kept):
+        for other in kept[place + 1 :]:
+            if not apart(merged[number], merged[other], document):
+                beside[number].append(other)
+                beside[other].append(number)
+    return beside
 
 
 def _anything(schema: object) -> bool:
@@ -127,8 +141,14 @@ def _natural(
 
 def _wrong(way: Located) -> list[object]:
     """The schemas that a property's value is not to satisfy."""
-    properties = way[0].get(Atom.PROPERTY, {}) if isinstance(way[0], dict) else {}
-    return [below.get("not", below) for below, _ in properties.values() if isinstance(below, dict)]
+    if not isinstance(way[0], dict):
+        return []
+    found = [below for below, _ in way[0].get(Atom.PROPERTY, {}).values()]
+    if Atom.MEMBER in way[0]:
+        found.append(way[0][Atom.MEMBER][1][0])
+    if Atom.CONTAINED in way[0]:
+        found.append(way[0][Atom.CONTAINED][0][0])
+    return [one.get("not", one) for one in found if isinstance(one, dict)]
 
 
 def _plainly(way: Located, facts: Facts, document: Document) -> bool:
@@ -138,9 +158,7 @@ def _plainly(way: Located, facts: Facts, document: Document) -> bool:
     if Atom.MEMBER in schema or Atom.CONTAINED in schema:
         return False
     for name, below in schema.get(Atom.PROPERTY, {}).items():
-        mine = tuple(
-            part.properties[name] for part in facts.objects if name in part.properties
-        )
+        mine = tuple(part.properties[name] for part in facts.objects if name in part.properties)
         wrong = below[0].get("not") if isinstance(below[0], dict) else None
         if not mine or wrong is None or not apart_parts(mine, ((wrong, below[1]),), document):
             return False

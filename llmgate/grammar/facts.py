@@ -122,10 +122,11 @@ class Facts:
     """
 
     __slots__ = (
-        "absent", "arrays", "chosen", "contained", "formats", "fractional", "groups", "high", "hints",
-        "indivisible", "integral", "layout", "lead", "least", "low", "members", "most", "multiples", "names",
-        "narrowed", "never", "objects", "open", "parts", "path", "relaxed", "required", "seen", "texts",
-        "types", "unequal", "unevaluated", "unique", "values",
+        "absent", "arrays", "chosen", "contained", "formats", "fractional", "groups", "high",
+        "hints", "implied", "indivisible", "integral", "layout", "lead", "least", "low", "members",
+        "most", "multiples", "names", "narrowed", "never", "objects", "open", "parts", "path",
+        "relaxed", "required", "seen", "split", "texts", "types", "unequal", "unevaluated",
+        "unique", "values", "widened",
     )  # fmt: skip
 
     def __init__(self, path: str, parts: tuple[Located, ...] = ()) -> None:
@@ -135,7 +136,9 @@ class Facts:
         self.chosen: tuple[Located, ...] = ()
         self.never = False
         self.types: frozenset[str] | None = None
+        # The types that the keywords are about, and whether these are meant without `type`.
         self.hints: set[str] = set()
+        self.implied = True
         self.values: list[Any] | None = None
         self.unequal: list[Any] = []
         self.groups: list[Group] = []
@@ -162,6 +165,10 @@ class Facts:
         # What a string has to be in, with the keyword that says so and its place.
         self.texts: list[tuple[str, str, Language]] = []
         self.formats: list[str] = []
+        # Whether its choices could not be held as one language, and are taken one by one.
+        self.split = False
+        # Whether something is still to be merged in that may be about other types.
+        self.widened = False
         # What is known of the values of required properties: how many of the object parts were
         # looked at, the fixed values that are left, and the types.
         self.narrowed: dict[str, tuple[int, list[Any] | None, frozenset[str] | None]] = {}
@@ -217,7 +224,7 @@ class Facts:
         """
         types = self.types
         if types is None:
-            types = frozenset(self.hints or TYPES)
+            types = frozenset(self.hints if self.hints and self.implied else TYPES)
         if "number" in types:
             types -= {"integer"}
         return tuple(name for name in TYPES if name in types)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from llmgate.grammar.builder import Builder, quote
@@ -23,12 +24,19 @@ _CONTROL: Final = re.compile(r"[\x00-\x1F\x7F]")
 _SHORT: Final = {
     '"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"
 }  # fmt: skip
+_WORD: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _CONTROLS: Final = '"\\\\\\x00-\\x1F'
 # How deep parentheses go before a rule is made of them.
 _DEEPEST: Final = 40
 # How much of names that are long together is compared.
 _BEGINNING: Final = 6
-_MOST_PATTERNS: Final = 12
+# Escapes and classes; and the plain text at an expression's anchors, without a last character
+# that is repeated and a first one that belongs to an escape.
+_ESCAPED: Final = re.compile(r"\\.|\[(?:[^\]\\]|\\.)*\]")
+_FIRST: Final = re.compile(r"\^([A-Za-z0-9_:@ /-]*)(?![*?+{A-Za-z0-9_:@ /-])")
+_LAST: Final = re.compile(r"(?<![\\A-Za-z0-9_:@ /-])([A-Za-z0-9_:@ /-]*)\$$")
+# For each set of patterns that overlap there may be keys which match just these.
+_MOST_OVERLAPPING: Final = 4
 
 # Which keys, None for all that are not taken, and what their values must satisfy.
 Cell = tuple["Language | None", tuple[Located, ...]]
@@ -128,35 +136,76 @@ class Keys:
         return tuple(found or facts.unevaluated) or ((True, facts.path),)
 
     def _cells(self, taken: list[str], closed: bool) -> list[Cell]:
-        from llmgate.grammar.language import Language
-        from llmgate.grammar.regex import Inexact, TooLarge
+        from llmgate.grammar.regex import Inexact
 
         if self.inexact:
             raise Inexact("an expression is not translated")
-        if len(self.patterns) > _MOST_PATTERNS:
-            raise TooLarge("there are too many patterns")
-        start = Language.everything() if self.names is None else self.names
-        if taken:
-            start -= Language.literals(taken)
-        cells: list[tuple[Language, dict[str, bool]]] = [(start, {})]
-        for source, pattern in self.patterns.items():
-            assert pattern is not None
-            split = []
-            for language, matching in cells:
-                split.append((language & pattern, {**matching, source: True}))
-                if source not in _ANY:
-                    split.append((language - pattern, {**matching, source: False}))
-            cells = split
-            if len(self.patterns) > 1:
-                cells = [cell for cell in cells if not cell[0].is_empty()]
         joined: dict[tuple[int, ...], tuple[Language, tuple[Located, ...]]] = {}
-        for language, matching in cells:
-            value = self._value(matching, closed)
+        nothing = dict.fromkeys(self.patterns, False)
+        for language, matched in self._parts():
+            value = self._value(nothing | dict.fromkeys(matched, True), closed)
             if value is not None:
                 key = tuple(sorted({id(schema) for schema, _ in value}))
                 known = joined.get(key)
                 joined[key] = (language if known is None else known[0] | language, value)
-        return list(joined.values())
+        return [(self._without(language, taken), value) for language, value in joined.values()]
+
+    def _parts(self) -> Iterator[tuple[Language, tuple[str, ...]]]:
+        """All keys, by which of the patterns match them. Raises `TooLarge`."""
+        from llmgate.grammar.language import Language
+        from llmgate.grammar.regex import TooLarge
+
+        always = tuple(source for source in self.patterns if source in _ANY)
+        sources = [source for source in self.patterns if source not in _ANY]
+        rest = Language.everything() if self.names is None else self.names
+        for group in self._overlapping(sources):
+            if len(group) > _MOST_OVERLAPPING:
+                raise TooLarge("too many patterns overlap")
+            cells: list[tuple[Language, tuple[str, ...]]] = []
+            for source in group:
+                pattern = self.patterns[source]
+                assert pattern is not None
+                rest -= pattern
+                own = pattern if self.names is None else pattern & self.names
+                split = [(language & pattern, (*matched, source)) for language, matched in cells]
+                split += [(language - pattern, matched) for language, matched in cells]
+                for language, _ in cells:
+                    own -= language
+                cells = [*split, (own, (source,))]
+                if len(group) > 1:
+                    cells = [cell for cell in cells if not cell[0].is_empty()]
+            yield from ((language, always + matched) for language, matched in cells)
+        yield rest, always
+
+    def _overlapping(self, sources: list[str]) -> list[list[str]]:
+        """The patterns in groups, of which no two have a key in common."""
+        groups: list[list[str]] = []
+        for source in sources:
+            near = [group for group in groups if any(self._meet(source, one) for one in group)]
+            groups = [group for group in groups if group not in near]
+            groups.append([one for group in near for one in group] + [source])
+        return groups
+
+    def _meet(self, left: str, right: str) -> bool:
+        """Whether a key may match both patterns."""
+        from llmgate.grammar.regex import TooLarge
+
+        first, second = _ends(left), _ends(right)
+        if not _compatible(first[0], second[0]) or not _compatible(first[1][::-1], second[1][::-1]):
+            return False
+        one, other = self.patterns[left], self.patterns[right]
+        assert one is not None
+        assert other is not None
+        try:
+            return not (one & other).is_empty()
+        except TooLarge:
+            return True
+
+    def _without(self, language: Language, taken: list[str]) -> Language:
+        from llmgate.grammar.language import Language
+
+        hit = [name for name in taken if name in language]
+        return language - Language.literals(hit) if hit else language
 
     def _value(self, matching: dict[str, bool], closed: bool) -> tuple[Located, ...] | None:
         facts = self.facts
@@ -175,6 +224,21 @@ class Keys:
         if any(schema is False for schema, _ in found):
             return None
         return tuple(one for one in found if one[0] is not True) or ((True, facts.path),)
+
+
+def _ends(source: str) -> tuple[str, str]:
+    """The texts that everything begins and ends with in which the expression is found."""
+    depth = 0
+    for char in _ESCAPED.sub("", source):
+        depth += (char == "(") - (char == ")")
+        if char == "|" and not depth:
+            return "", ""
+    first, last = _FIRST.match(source), _LAST.search(source)
+    return (first[1] if first else ""), (last[1] if last else "")
+
+
+def _compatible(left: str, right: str) -> bool:
+    return left.startswith(right) or right.startswith(left)
 
 
 def other_key(builder: Builder, names: list[str]) -> str:
@@ -226,20 +290,25 @@ class _Apart:
                 f' | "0" [1-9a-fA-F] {digit} {digit} | {builder.use("beyond")})'
             )
         self.escape = builder.rule("escape", f'"\\\\" ({" | ".join(ways)})') if ways else ""
+        self.special = special
         self.rules: dict[str, str] = {}
 
     def other(self, taken: str) -> str:
         """A rule for everything that begins with none of these characters."""
         rule = self.rules.get(taken)
-        if rule is None:
+        if rule is None and not self.special and taken in _WORD:
+            # No other rule's name has two hyphens.
+            rule = self.rules[taken] = f"not--{taken}"
+            first = f"[^{_CONTROLS}{taken}]"
+            self.builder.define(rule, f"({first} | {self.escape}) {self.chars}")
+        elif rule is None:
             if taken.isascii():
                 first = f"[^{_CONTROLS}{''.join([_inside(char) for char in taken])}]"
             else:
                 first = _all_but(taken)
             if self.escape:
                 first = f"({first} | {self.escape})"
-            hint = f"not-{taken}" if len(taken) == 1 and taken.isalnum() else "apart"
-            rule = self.rules[taken] = self.builder.rule(hint, f"{first} {self.chars}")
+            rule = self.rules[taken] = self.builder.rule("apart", f"{first} {self.chars}")
         return rule
 
     def rest(self, words: list[str], start: int, deepest: int, nested: int) -> str:
@@ -276,7 +345,7 @@ class _Apart:
 
 
 def _literal(char: str) -> str:
-    return f'"{char}"' if char.isalnum() else quote(char)
+    return f'"{char}"' if char in _WORD else quote(char)
 
 
 def _all_but(taken: str) -> str:

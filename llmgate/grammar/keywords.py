@@ -204,7 +204,8 @@ def _member(facts: Facts, keyword: str, value: Any, path: str) -> None:
 
 
 def _contained(facts: Facts, keyword: str, value: Any, path: str) -> None:
-    facts.contained.append(Contained(*value, path))
+    schema, least, most, start = value
+    facts.contained.append(Contained(schema, least, most, start, path))
 
 
 READ: Final[dict[Any, Callable[[Facts, str, Any, str], None]]] = {

@@ -18,6 +18,7 @@ from llmgate.grammar.emission import of_automaton, of_tree
 from llmgate.grammar.expressions import (
     ANYTHING,
     NEVER,
+    Alt,
     Cat,
     Chars,
     Node,
@@ -79,6 +80,8 @@ _EVERY: Final = Tree(ANYTHING)
 _NONE: Final = Texts(())
 # What is no shorter than this is a word, where it has to be one.
 _SHORTEST_WORD: Final = 3
+# With more words that must not be in a text, one that has to be in it is taken as the whole.
+_MOST_UNWANTED: Final = 4
 # The engines take U+0000 for the end of a text, and JSON has an escape for it.
 _WRITABLE: Final = Tree(repeat(Chars(complement(((0, 0),))), 0, None))
 
@@ -90,10 +93,12 @@ class Language:
     for its grammar, and only these raise `TooLarge`.
     """
 
-    __slots__ = ("part",)
+    __slots__ = ("_machine", "part")
 
     def __init__(self, part: Part) -> None:
         self.part = part
+        # Kept, since to look it up by its part takes longer than most texts do.
+        self._machine: Machine | None = None
 
     @classmethod
     def everything(cls) -> Language:
@@ -158,7 +163,13 @@ class Language:
         return f"Language({self.part!r})"
 
     def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and _contains(self.part, text)
+        if not isinstance(text, str):
+            return False
+        if not isinstance(self.part, Tree):
+            return _contains(self.part, text)
+        if self._machine is None:
+            self._machine = machine(self.part)
+        return matches(self._machine, text)
 
     def is_empty(self) -> bool:
         """Whether it has no string. Raises `TooLarge` if that takes too long to find out."""
@@ -243,12 +254,16 @@ def _and(parts: Iterable[Part]) -> Part:
     names: dict[str, None] = {}
     unwanted: list[Node] = []
     others: dict[Part, None] = {}
-    for part in parts:
+    for number, part in enumerate(parts):
+        if isinstance(part, And) and not number:
+            # What holds together already is not compared once more.
+            trees = [one.node for one in part.parts if isinstance(one, Tree)]
         for one in part.parts if isinstance(part, And) else (part,):
             if isinstance(one, Texts):
                 texts = one if texts is None else _common(texts, one)
             elif isinstance(one, Tree):
-                trees = _with(trees, one.node)
+                if number or not isinstance(part, And):
+                    trees = _with(trees, one.node)
             elif isinstance(one, Not) and isinstance(one.part, Texts):
                 names.update(dict.fromkeys(one.part.texts))
             elif isinstance(one, Not) and isinstance(one.part, Tree):
@@ -341,15 +356,15 @@ def _tried(part: Part) -> Automaton | str:
 
 
 def _contains(part: Part, text: str) -> bool:
+    if isinstance(part, Tree | Found):
+        return matches(machine(part), text)
     if isinstance(part, Texts):
         return text in part.texts
     if isinstance(part, Not):
         return not _contains(part.part, text)
     if isinstance(part, And):
         return all(_contains(one, text) for one in part.parts)
-    if isinstance(part, Or):
-        return any(_contains(one, text) for one in part.parts)
-    return matches(machine(part), text)
+    return any(_contains(one, text) for one in part.parts)
 
 
 def _is_empty(part: Part) -> bool:
@@ -401,6 +416,11 @@ def _expression(part: Part, builder: Builder, spelling: Spelling) -> str | None:
         ways = [_expression(one, builder, spelling) for one in part.parts]
         written = [way for way in ways if way is not None]
         return f"({' | '.join(written)})" if written else None
+    if _crowded(part):
+        # Exact, it would take much of a grammar's room.
+        known = _anchored(part)
+        if isinstance(known, Texts) and known.texts:
+            return _expression(known, builder, spelling)
     before = builder.snapshot()
     try:
         if isinstance(part, Not) and isinstance(part.part, Texts):
@@ -425,6 +445,18 @@ def _expression(part: Part, builder: Builder, spelling: Spelling) -> str | None:
     if found is None:
         raise TooLarge("too many combinations of expressions would have to be told apart")
     return found
+
+
+def _crowded(part: Part) -> bool:
+    """Whether there are many words that must not be in a text."""
+    if not isinstance(part, And):
+        return False
+    unwanted = 0
+    for one in part.parts:
+        node = one.part.node if isinstance(one, Not) and isinstance(one.part, Tree) else None
+        if isinstance(node, Alt):
+            unwanted += len(node.parts)
+    return unwanted > _MOST_UNWANTED
 
 
 def _anchored(part: Part) -> Part | None:

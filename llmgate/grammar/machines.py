@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
-from llmgate.grammar.charsets import LAST, Ranges
+from llmgate.grammar.charsets import ALL, LAST, Ranges
 from llmgate.grammar.expressions import Alt, Assertion, Cat, Chars, Node, Repeat, TooLarge
 from llmgate.grammar.shapes import nonempty, nullable
 
@@ -53,6 +53,7 @@ class Positions:
         self._follow[0] = first
         self._accepting = sum(1 << position for position in last) | int(empty)
         self._classes = list(self._class_masks.items())
+        self.size = len(self._follow)
 
     def _build(self, node: Node) -> tuple[int, list[int], bool]:
         """The places that come first and last, and whether there may be none."""
@@ -111,11 +112,7 @@ class Positions:
         known = self._moves.get(state)
         if known is not None:
             return known
-        following, rest, follow = 0, state, self._follow
-        while rest:
-            low = rest & -rest
-            following |= follow[low.bit_length() - 1]
-            rest ^= low
+        following = self.following(state)
         active, masks = [], []
         for ranges, mask in self._classes:
             if following & mask:
@@ -133,6 +130,47 @@ class Positions:
             self._moves.clear()
         made = self._moves[state] = tuple(out)
         return made
+
+    def sets(self) -> Iterable[Ranges]:
+        """The sets of characters that places stand for."""
+        return self._class_masks
+
+    def masks(self, letters: Iterable[int], count: int) -> list[int]:
+        """For each letter the places for it, given the letters in each of the sets, as bits."""
+        masks = [0] * count
+        for mask, inside in zip(self._class_masks.values(), letters, strict=True):
+            while inside:
+                low = inside & -inside
+                masks[low.bit_length() - 1] |= mask
+                inside ^= low
+        return masks
+
+    def open(self) -> int:
+        """The places behind which everything matches."""
+        loops = 0
+        rest = self._class_masks.get(ALL, 0) & self._accepting
+        while rest:
+            low = rest & -rest
+            rest ^= low
+            if self._follow[low.bit_length() - 1] & low:
+                loops |= low
+        found = loops
+        rest = self._accepting if loops else 0
+        while rest:
+            low = rest & -rest
+            rest ^= low
+            if self._follow[low.bit_length() - 1] & loops:
+                found |= low
+        return found
+
+    def following(self, state: int) -> int:
+        """The places that may come next."""
+        following, rest, follow = 0, state, self._follow
+        while rest:
+            low = rest & -rest
+            following |= follow[low.bit_length() - 1]
+            rest ^= low
+        return following
 
     def _partition(self, classes: tuple[Ranges, ...]) -> tuple[tuple[int, tuple[int, ...]], ...]:
         known = self._cuts.get(classes)
@@ -179,6 +217,15 @@ class Words:
                     self._nodes.append({})
                 at = below
             self._complete.add(at)
+        self.size = len(self._nodes)
+
+    def sets(self) -> list[Ranges]:
+        """The characters of the texts, each by itself."""
+        return [((code, code),) for code in sorted({one for node in self._nodes for one in node})]
+
+    def below(self, state: int) -> dict[int, int]:
+        """The states after one more character."""
+        return self._nodes[state]
 
     def moves(self, state: int) -> Segments:
         out: list[tuple[int, int | None]] = [(0, None)]
@@ -201,13 +248,13 @@ class Counter:
 
     def __init__(self, least: int, most: int | None) -> None:
         self._least = least
-        self._most = most
+        self.most = most
 
     def moves(self, state: int) -> Segments:
-        if state == self._most:
+        if state == self.most:
             return ((0, None),)
         # Beyond the least there is nothing to count where there is no most.
-        return ((0, min(state + 1, self._least) if self._most is None else state + 1),)
+        return ((0, min(state + 1, self._least) if self.most is None else state + 1),)
 
     def accepts(self, state: int) -> bool:
         return state >= self._least
@@ -217,13 +264,13 @@ class All:
     """What all of several machines accept."""
 
     def __init__(self, parts: list[Machine]) -> None:
-        self._parts = parts
+        self.parts = parts
         self.weight = sum(part.weight for part in parts)
         starts = tuple(part.start for part in parts)
         self.start = None if None in starts else starts
 
     def moves(self, state: tuple[Any, ...]) -> Segments:
-        each = [part.moves(at) for part, at in zip(self._parts, state, strict=True)]
+        each = [part.moves(at) for part, at in zip(self.parts, state, strict=True)]
         # What leads somewhere in all of them, from the one with the fewest ways on.
         order = sorted(range(len(each)), key=lambda number: len(each[number]))
         ways: list[tuple[int, int, tuple[Any, ...]]] = [(0, LAST, ())]
@@ -249,14 +296,14 @@ class All:
         return tuple(out)
 
     def accepts(self, state: tuple[Any, ...]) -> bool:
-        return all(part.accepts(at) for part, at in zip(self._parts, state, strict=True))
+        return all(part.accepts(at) for part, at in zip(self.parts, state, strict=True))
 
 
 class Some:
     """What any of several machines accepts."""
 
     def __init__(self, parts: list[Machine]) -> None:
-        self._parts = parts
+        self.parts = parts
         self.weight = sum(part.weight for part in parts)
         starts = tuple(part.start for part in parts)
         self.start = starts if any(start is not None for start in starts) else None
@@ -264,13 +311,13 @@ class Some:
     def moves(self, state: tuple[Any, ...]) -> Segments:
         each = [
             _NOWHERE if at is None else part.moves(at)
-            for part, at in zip(self._parts, state, strict=True)
+            for part, at in zip(self.parts, state, strict=True)
         ]
         return _merged(each)
 
     def accepts(self, state: tuple[Any, ...]) -> bool:
         return any(
-            at is not None and part.accepts(at) for part, at in zip(self._parts, state, strict=True)
+            at is not None and part.accepts(at) for part, at in zip(self.parts, state, strict=True)
         )
 
 
@@ -278,7 +325,7 @@ class Other:
     """What a machine does not accept; a state is one of its states in a tuple, or ()."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self.machine = machine
         self.weight = machine.weight
         self.start = () if machine.start is None else (machine.start,)
 
@@ -287,11 +334,11 @@ class Other:
             return ((0, ()),)
         return tuple(
             (low, () if target is None else (target,))
-            for low, target in self._machine.moves(state[0])
+            for low, target in self.machine.moves(state[0])
         )
 
     def accepts(self, state: tuple[Any, ...]) -> bool:
-        return not state or not self._machine.accepts(state[0])
+        return not state or not self.machine.accepts(state[0])
 
 
 _NOWHERE: Final[Segments] = ((0, None),)

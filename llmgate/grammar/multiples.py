@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
 from llmgate.grammar.builder import Builder, quote
 from llmgate.grammar.facts import Facts
-from llmgate.grammar.numbers import Interval, number
+from llmgate.grammar.numbers import Interval, fractions, number
 
 # Remainders are followed up to this modulus, and so many rules are made of them.
 _LARGEST_MODULUS: Final = 400
 _MOST_RULES: Final = 300
-_MOST_STEPS: Final = 6_000
 # So few numbers are written out one by one.
 _MOST_LISTED: Final = 400
 _MOST_PLACES: Final = 12
 # Numbers of more digits would not be told apart by programs that read them as doubles.
 _MOST_DIGITS: Final = 15
+# In place of a rule where remainders are not followed.
+_UNFOLLOWED: Final = object()
+_FEWEST_DIGITS: Final = 4
 _ZEROS: Final = '"0"{0,12}'
 
 
@@ -38,18 +40,51 @@ def multiples(
         unit = divisor if unit is None else _common(unit, divisor)
     if facts.fractional:
         others.append(Fraction(1))
-    ways: list[str] = []
-    before = builder.snapshot()
-    try:
-        for interval in intervals:
-            ways += _Digits(builder, hint, unit, others).numbers(interval)
-    except _TooMany:
-        builder.restore(before)
+    key = ("multiples", unit, *others, *intervals)
+    known = builder.memory.get(key)
+    if known is None:
+        before = builder.snapshot()
+        try:
+            ways = []
+            for interval in intervals:
+                if unit is not None and unit % 10 == 0 and not others:
+                    ways += _round(builder, hint, unit, interval)
+                else:
+                    ways += _Digits(builder, hint, unit, others).numbers(interval)
+            known = builder.rule(hint, " | ".join(dict.fromkeys(ways))) if ways else ""
+        except _TooMany:
+            builder.restore(before)
+            known = _UNFOLLOWED
+        builder.memory[key] = known
+    if known is _UNFOLLOWED:
         facts.relax("multipleOf", "so many remainders are not followed")
         plain = Facts(facts.path)
         plain.low, plain.high, plain.fractional = facts.low, facts.high, facts.fractional
         return number(builder, plain, hint, whole)
-    return builder.rule(hint, " | ".join(dict.fromkeys(ways))) if ways else None
+    return str(known) or None
+
+
+def _round(builder: Builder, hint: str, unit: Fraction, interval: Interval) -> list[str]:
+    """Alternatives for multiples of ten, as smaller multiples with zeros behind them."""
+    zeros = 0
+    while unit % 10 == 0:
+        unit, zeros = unit / 10, zeros + 1
+    low, above, high, below = interval
+    least = None if low is None else _above(Fraction(low) / 10**zeros, above)
+    most = None if high is None else -_above(-Fraction(high) / 10**zeros, below)
+    if least is not None and most is not None and least > most:
+        return []
+    out = ['"0"'] if (least or 0) <= 0 <= (most or 0) else []
+    digits = _Digits(builder, hint, unit, [])
+    if most is None or most > 0:
+        out += digits.numbers((_decimal(max(least or 1, 1)), False, _decimal(most), False))
+    if least is None or least < 0:
+        out += digits.numbers((_decimal(least), False, _decimal(min(most or -1, -1)), False))
+    return [way if way == '"0"' else f"({way}) {quote('0' * zeros)}" for way in out]
+
+
+def _decimal(number: int | None) -> Decimal | None:
+    return None if number is None else Decimal(number)
 
 
 def _common(left: Fraction, right: Fraction) -> Fraction:
@@ -101,9 +136,13 @@ class _Digits:
             out += self._positive(max(least or 0, 0), most)
         if least is None or least < 0:
             start = 1 if most is None or most >= 0 else -most
-            out += [f'"-" {way}' for way in self._positive(start, None if least is None else -least)]
-        if self.free and low is None and high is None:
-            places = f"[0-9]{{{self.places}}} " if self.places else ""
+            out += [
+                f'"-" {way}' for way in self._positive(start, None if least is None else -least)
+            ]
+        if self.free and not self.places:
+            out += fractions(interval)
+        elif self.free and low is None and high is None:
+            places = f"[0-9]{{{self.places}}} "
             out.append(f'"-"? ("0" | [1-9] [0-9]{{0,14}}) "." {places}{_ZEROS} [1-9] [0-9]{{0,9}}')
         return out
 
@@ -171,46 +210,27 @@ class _Digits:
         for factor in (2, 5):
             while cycle % factor == 0:
                 cycle //= factor
-        if cycle * _MOST_DIGITS <= _MOST_RULES:
-            return self._longer(length, _MOST_DIGITS)
-        if self.modulus * (length + 1) > _MOST_RULES:
+        digits = min(_MOST_DIGITS, _MOST_RULES // cycle, self.builder.states // self.modulus)
+        if digits < max(_FEWEST_DIGITS, length + 2):
             raise _TooMany
-        return self._longer(length, None)
+        return self._longer(length, digits)
 
-    def _longer(self, length: int, most: int | None) -> str | None:
-        if most is not None and length >= most:
-            return None
-        left = None if most is None else most - 1
-        return self._either(
-            [(d, self._rest(self._next(0, d), length, left)) for d in range(1, 10)], None
-        )
+    def _longer(self, length: int, most: int) -> str | None:
+        ways = [(d, self._rest(self._next(0, d), length, most - 1)) for d in range(1, 10)]
+        return self._either(ways, None)
 
-    def _rest(self, remainder: int, least: int, left: int | None) -> str | None:
+    def _rest(self, remainder: int, least: int, left: int) -> str | None:
         """At least `least` and at most `left` digits more, and the fraction."""
-        if left is None and not least:
-            return self._loop(remainder)
-        state = ("rest", remainder, least * 100 + (99 if left is None else left))
+        state = ("rest", remainder, least * 100 + left)
         if state not in self.states:
             self._count()
             after = max(least - 1, 0)
-            ways: list[tuple[int, str | None]] = []
-            if left is None or left:
-                ways = [
-                    (d, self._rest(self._next(remainder, d), after, left and left - 1))
-                    for d in range(10)
-                ]
+            ways = [
+                (d, self._rest(self._next(remainder, d), after, left - 1))
+                for d in (range(10) if left else ())
+            ]
             self.states[state] = self._either(ways, None if least else self._end(remainder))
         return self.states[state]
-
-    def _loop(self, remainder: int) -> str | None:
-        """Any number of digits more."""
-        state = ("loop", remainder, 0)
-        name = self.states.get(state)
-        if name is None:
-            name = self.states[state] = self.builder.name(self.hint)
-            ways = [(d, self._loop(self._next(remainder, d))) for d in range(10)]
-            self.builder.define(name, _alternatives(ways, self._end(remainder)))
-        return name
 
     def _span(self, low: int, high: int) -> list[str]:
         """Alternatives for integer parts from `low` to `high`, which are equally long."""
@@ -231,9 +251,10 @@ class _Digits:
         if high[1:].strip("9"):
             top = _after(last, self._between("0" * left, high[1:], self._next(remainder, last)))
             last -= 1
-        middle = [(d, self._exactly(self._next(remainder, d), left)) for d in range(first, last + 1)]
-        between = _alternatives(middle, None)
-        return [*out, *([between] if between else []), *top]
+        middle = [
+            (d, self._exactly(self._next(remainder, d), left)) for d in range(first, last + 1)
+        ]
+        return [*out, *_by_rest(middle), *top]
 
     def _exactly(self, remainder: int, left: int) -> str | None:
         """So many digits more, and the fraction."""
@@ -278,7 +299,8 @@ class _Digits:
         return self.states[state]
 
     def _count(self) -> None:
-        if len(self.states) > _MOST_STEPS:
+        self.builder.states -= 1
+        if self.builder.states < 0:
             raise _TooMany
 
     def _either(self, ways: list[tuple[int, str | None]], end: str | None) -> str | None:
@@ -298,14 +320,19 @@ def _above(bound: Fraction, excluded: bool) -> int:
 
 
 def _alternatives(ways: list[tuple[int, str | None]], end: str | None) -> str:
+    bodies = _by_rest(ways)
+    if end is not None:
+        bodies.append(end or '""')
+    return " | ".join(bodies)
+
+
+def _by_rest(ways: list[tuple[int, str | None]]) -> list[str]:
+    """Digits with what may follow them, those with the same put together."""
     by_rest: dict[str, list[int]] = {}
     for digit, rest in ways:
         if rest is not None:
             by_rest.setdefault(rest, []).append(digit)
-    bodies = [f"{_class(digits)} {rest}".rstrip() for rest, digits in by_rest.items()]
-    if end is not None:
-        bodies.append(end or '""')
-    return " | ".join(bodies)
+    return [f"{_class(digits)} {rest}".rstrip() for rest, digits in by_rest.items()]
 
 
 def _after(digit: int, ways: list[str]) -> list[str]:

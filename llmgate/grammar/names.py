@@ -22,6 +22,11 @@ def language(parts: tuple[Located, ...], document: Document) -> Language:
     facts = Facts(parts[0][1], parts)
     for part in parts:
         collect(facts, part, document)
+    return combined(facts, document)
+
+
+def combined(facts: Facts, document: Document) -> Language:
+    """The strings that the facts allow, all choices included; raises `Inexact`."""
     return _of(facts, document, [_MOST_CHOICES])
 
 

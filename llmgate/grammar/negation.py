@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmgate.grammar.facts import TYPES, Located
 from llmgate.grammar.keywords import (
-    Atom, branches, count, divisor, needs, no_schema, number, schemas
+    Atom,
+    branches,
+    count,
+    divisor,
+    needs,
+    no_schema,
+    number,
+    schemas,
 )
 from llmgate.grammar.regex import Inexact
 
 if TYPE_CHECKING:
     from llmgate.grammar.document import Document
 
+_TYPES: Final = tuple(name for name in TYPES if name != "integer")
 _MOST_PAIRS: Final = 15
+_MOST_STRUCTURED: Final = 3
 # Among the ways in which a keyword may fail: there are others.
 _INCOMPLETE: Final = object()
 _Make = Callable[[dict[str, Any], Any, str, "Document"], list[Any]]
@@ -67,11 +76,41 @@ def _type(schema: dict[str, Any], value: Any, path: str, document: Document) -> 
 
 
 def _values(schema: dict[str, Any], value: Any, path: str, document: Document) -> list[Any]:
-    return [{Atom.UNEQUAL: value}]
+    if not isinstance(value, list):
+        return []
+    single = [one for one in value if not isinstance(one, (dict, list))]
+    structured = [one for one in value if isinstance(one, (dict, list))]
+    if not structured:
+        return [{Atom.UNEQUAL: single}]
+    if len(structured) > _MOST_STRUCTURED:
+        return [{Atom.UNEQUAL: value}]
+    different = {"allOf": [{"anyOf": _different(one, path)} for one in structured]}
+    return [{Atom.UNEQUAL: single, **different}]
 
 
 def _value(schema: dict[str, Any], value: Any, path: str, document: Document) -> list[Any]:
-    return [{Atom.UNEQUAL: [value]}]
+    return _values(schema, [value], path, document)
+
+
+def _different(value: Any, path: str) -> list[Any]:
+    """Schemas for what is not equal to an array or object."""
+    if isinstance(value, list):
+        out: list[Any] = [{"type": [name for name in _TYPES if name != "array"]}]
+        if value:
+            out.append({"type": "array", "maxItems": len(value) - 1})
+        out.append({"type": "array", "minItems": len(value) + 1})
+        for number, one in enumerate(value):
+            items = [*([True] * number), {"not": {"const": one}}]
+            out.append({"type": "array", "minItems": number + 1, "prefixItems": items})
+        return out
+    from llmgate.grammar.language import Language
+
+    out = [{"type": [name for name in _TYPES if name != "object"]}]
+    for name, one in value.items():
+        other = {name: ({"not": {"const": one}}, path)}
+        out.append({"type": "object", Atom.ABSENT: [name]})
+        out.append({"type": "object", "required": [name], Atom.PROPERTY: other})
+    return [*out, _member(~Language.literals(value), (True, path))]
 
 
 def _least(kind: str, stem: str) -> _Make:
@@ -221,7 +260,12 @@ def _contains(schema: dict[str, Any], value: Any, path: str, document: Document)
     elif least > 1:
         out.append({"type": "array", Atom.CONTAINED: (one, 0, least - 1, 0)})
     if most is not None:
-        out.append({"type": "array", Atom.CONTAINED: (one, count(most, f"{path}/maxContains") + 1, None, 0)})
+        out.append(
+            {
+                "type": "array",
+                Atom.CONTAINED: (one, count(most, f"{path}/maxContains") + 1, None, 0),
+            }
+        )
     return out
 
 

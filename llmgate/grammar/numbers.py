@@ -23,8 +23,19 @@ _BEYOND: Final = Decimal(10) ** 308
 Interval = tuple[Decimal | None, bool, Decimal | None, bool]
 
 
+# What floating-point numbers without a fraction end on.
+_POINT: Final = '("." "0"{1,12})?'
+
+
 def number(builder: Builder, facts: Facts, hint: str, whole: bool) -> str | None:
-    """A rule for the numbers that the facts allow, whole ones only or any; None for none."""
+    """A rule for the numbers that the facts allow, integers only or any; None for none."""
+    if not facts.integral or whole:
+        return _number(builder, facts, hint, whole)
+    found = _number(builder, facts, hint, True)
+    return None if found is None else builder.rule(hint, f"{found} {_POINT}")
+
+
+def _number(builder: Builder, facts: Facts, hint: str, whole: bool) -> str | None:
     if whole and facts.fractional:
         return None
     intervals = _intervals(facts)
@@ -39,7 +50,7 @@ def number(builder: Builder, facts: Facts, hint: str, whole: bool) -> str | None
         if whole:
             body = _whole(interval)
         elif facts.fractional:
-            body = _fractional(builder, facts, interval)
+            body = " | ".join(fractions(interval)) or None
         else:
             body = decimals(builder, interval)
         if body is not None:
@@ -238,16 +249,16 @@ def _step_into(digit: int, low: str | None, high: str | None, above: bool, left:
     return f"{quote(str(digit))} {_grouped(body, empty)}"
 
 
-def _fractional(builder: Builder, facts: Facts, interval: Interval) -> str | None:
-    """Alternatives for the numbers of an interval that are no integers."""
+def fractions(interval: Interval) -> list[str]:
+    """Alternatives for numbers of an interval that are no integers.
+
+    Of an integer part that is not all in the interval there are none.
+    """
     low, _, high, _ = interval
-    least = None if low is None else math.floor(low)
-    most = None if high is None else math.ceil(high)
-    for bound, moved, keyword in ((low, least, "minimum"), (high, most, "maximum")):
-        if bound is not None and moved != bound:
-            facts.relax(keyword, f"enforced as {moved}")
+    least = None if low is None else math.ceil(low)
+    most = None if high is None else math.floor(high)
     if least is not None and most is not None and least >= most:
-        return None
+        return []
     fraction = f'"." "0"{{0,{_PLACES - 2}}} [1-9] [0-9]{{0,{_PLACES - 1}}}'
     parts = []
     if most is None or most > 0:
@@ -257,7 +268,7 @@ def _fractional(builder: Builder, facts: Facts, interval: Interval) -> str | Non
         last = 10**_DIGITS - 1 if least is None else -least - 1
         first = 0 if most is None or most > 0 else -most
         parts.append(f'"-" {_grouped(naturals(first, last))} {fraction}')
-    return " | ".join(parts)
+    return parts
 
 
 def naturals(low: int, high: int) -> str:

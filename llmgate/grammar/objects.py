@@ -186,7 +186,9 @@ class _Object:
         lead = None
         if self.facts.lead is not None:
             lead = self._pair(self.facts.lead, self.layout.thoughts())
-        chain = Chain(self.builder, self.layout, self.hint, named, free, extra, least, most, once, lead)
+        chain = Chain(
+            self.builder, self.layout, self.hint, named, free, extra, least, most, once, lead
+        )
         return chain.rule(pending)
 
     def _with_members(
@@ -194,6 +196,9 @@ class _Object:
     ) -> str | None:
         """An object in which certain other properties have to be, whatever their names are."""
         members = self.facts.members
+        if self.least > 1:
+            self.facts.relax("minProperties", "the same key may come twice")
+            self.least = 0
         bits = [1 << number for number in range(len(members))]
         sets = [
             chosen

@@ -8,6 +8,7 @@ write them so.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Final
 
 from llmgate.grammar.builder import Builder
@@ -103,24 +104,26 @@ class _States:
     def __init__(self, builder: Builder, hint: str, pairs: list[Pair], extra: str | None) -> None:
         self.builder = builder
         self.hint = hint
+        self.rest = f"{hint}-rest"
         self.ws = builder.use("ws")
-        self.names = [name for name, _, _ in pairs]
         self.required = [needed for _, _, needed in pairs]
         self.pairs = [pair for _, pair, _ in pairs]
         if len(pairs) > 2:
             self.pairs = [builder.rule("pair", pair) for pair in self.pairs]
         self.extra = extra
         self.more = f'{builder.rule("more", f""""," {self.ws} {extra}""")}* ' if extra else ""
+        self.close = f'{self.ws} "}}"'
 
     def step(self, ways: list[str], end: bool) -> str:
         """What may follow a property: others, then one of these ways, or the end."""
-        close = f'{self.ws} "}}"'
+        more, close = self.more, self.close
         if not ways:
-            return f"{self.more}{close}"
-        following = f'"," {self.ws} {ways[0] if len(ways) == 1 else f"({self.either(ways)})"}'
+            return f"{more}{close}"
+        one = ways[0] if len(ways) == 1 else f"({' | '.join(ways)})"
+        following = f'"," {self.ws} {one}'
         if end:
-            following = f"({following} | {close})" if self.more else f"{following} | {close}"
-        return self.builder.rule(f"{self.hint}-rest", f"{self.more}{following}")
+            following = f"({following} | {close})" if more else f"{following} | {close}"
+        return self.builder.rule(self.rest, f"{more}{following}")
 
     def whole(self, ways: list[str], none: str, some: bool) -> str:
         """The object, from its brace on; `none` may follow where others come first."""
@@ -128,82 +131,89 @@ class _States:
             ways.append(f"{self.extra} {none}")
         if not some and not any(self.required):
             ways.append('"}"')
-        return self.builder.rule(self.hint, f'"{{" {self.ws} ({self.either(ways)})')
-
-    def either(self, ways: list[str]) -> str:
-        return " | ".join(ways)
+        return self.builder.rule(self.hint, f'"{{" {self.ws} ({" | ".join(ways)})')
 
 
 class _Free(_States):
     """Properties in any order."""
 
     def rule(self, some: bool) -> str:
-        ways = [f"{pair} {self.after(1 << n)}" for n, pair in enumerate(self.pairs)]
-        return self.whole(ways, self.after(0) if self.extra is not None else "", some)
-
-    def after(self, written: int) -> str:
-        ways = [
-            f"{pair} {self.after(written | 1 << n)}"
-            for n, pair in enumerate(self.pairs)
-            if not written >> n & 1
-        ]
-        missing = any(needed and not written >> n & 1 for n, needed in enumerate(self.required))
-        return self.step(ways, not missing)
+        pairs = self.pairs
+        full = (1 << len(pairs)) - 1
+        needed = sum(1 << number for number, one in enumerate(self.required) if one)
+        after = {full: self.step([], True)}
+        for written in range(full - 1, -1 if self.extra is not None else 0, -1):
+            ways = [
+                f"{pair} {after[written | 1 << number]}"
+                for number, pair in enumerate(pairs)
+                if not written >> number & 1
+            ]
+            after[written] = self.step(ways, written & needed == needed)
+        ways = [f"{pair} {after[1 << number]}" for number, pair in enumerate(pairs)]
+        return self.whole(ways, after.get(0, ""), some)
 
 
 class _Sorted(_States):
-    """Properties in one of two orders: which one is open until a property decides it."""
+    """Properties in one of two orders: which one is open until a property decides it.
+
+    A place in an order is the number of properties before it; -1 is for an order that is out.
+    """
 
     def __init__(
         self, builder: Builder, hint: str, pairs: list[Pair], other: list[str], extra: str | None
     ) -> None:
         super().__init__(builder, hint, pairs, extra)
-        self.orders = [list(range(len(pairs))), [self.names.index(name) for name in other]]
-        self.known: dict[tuple[int | None, int | None], str] = {}
+        numbers = {name: number for number, (name, _, _) in enumerate(pairs)}
+        self.orders = (list(range(len(pairs))), [numbers[name] for name in other])
+        # Where each property stands, and how many before each place have to be there.
+        self.places = (self.orders[0], [self.orders[1].index(number) for number in self.orders[0]])
+        self.needed = [
+            list(accumulate((self.required[number] for number in order), initial=0))
+            for order in self.orders
+        ]
+        self.known: dict[tuple[int, int], str] = {}
+        self.rows: dict[tuple[int, int], str] = {}
 
     def rule(self, some: bool) -> str:
-        return self.whole(self.ways((0, 0)), self.after((0, 0)), some)
+        return self.whole(self.ways(0, 0), self.after(0, 0) if self.extra else "", some)
 
-    def ways(self, state: tuple[int | None, int | None]) -> list[str]:
+    def ways(self, left: int, right: int) -> list[str]:
         found = []
         for number, pair in enumerate(self.pairs):
-            left, right = (self.past(one, at, number) for one, at in enumerate(state))
-            if left is not None or right is not None:
-                found.append(f"{pair} {self.after((left, right))}")
+            first, second = self.past(0, left, number), self.past(1, right, number)
+            if first >= 0 or second >= 0:
+                found.append(f"{pair} {self.after(first, second)}")
         return found
 
-    def past(self, order: int, at: int | None, number: int) -> int | None:
+    def past(self, order: int, at: int, number: int) -> int:
         """The place behind a property in one order, if it can be the next one there."""
-        if at is None:
-            return None
-        row = self.orders[order]
-        place = row.index(number)
-        if place < at or any(self.required[skipped] for skipped in row[at:place]):
-            return None
+        place, needed = self.places[order][number], self.needed[order]
+        if at < 0 or place < at or needed[place] != needed[at]:
+            return -1
         return place + 1
 
-    def after(self, state: tuple[int | None, int | None]) -> str:
-        if state not in self.known:
-            if None in state:
-                order = 0 if state[1] is None else 1
-                found = f"{self.more}{self.row(order, state[order] or 0)}"
+    def after(self, left: int, right: int) -> str:
+        found = self.known.get((left, right))
+        if found is None:
+            if left < 0 or right < 0:
+                found = self.more + (self.row(1, right) if left < 0 else self.row(0, left))
             else:
-                found = self.step(self.ways(state), self.ends(state))
-            self.known[state] = found
-        return self.known[state]
-
-    def ends(self, state: tuple[int | None, int | None]) -> bool:
-        return any(
-            at is not None and not any(self.required[n] for n in self.orders[order][at:])
-            for order, at in enumerate(state)
-        )
+                ends = (
+                    row[at] == row[-1] for row, at in zip(self.needed, (left, right), strict=True)
+                )
+                found = self.step(self.ways(left, right), any(ends))
+            self.known[left, right] = found
+        return found
 
     def row(self, order: int, at: int) -> str:
         """What may follow from a place in one order on."""
         row = self.orders[order]
         if at == len(row):
-            return f'{self.ws} "}}"'
-        number = row[at]
-        step = f'"," {self.ws} {self.pairs[number]} {self.more}'.rstrip()
-        step = step if self.required[number] else f"({step})?"
-        return self.builder.rule(f"{self.hint}-rest", f"{step} {self.row(order, at + 1)}")
+            return self.close
+        found = self.rows.get((order, at))
+        if found is None:
+            step = f'"," {self.ws} {self.pairs[row[at]]} {self.more}'.rstrip()
+            step = step if self.required[row[at]] else f"({step})?"
+            found = self.builder.rule(self.rest, f"{step} {self.row(order, at + 1)}")
+            self.rows[order, at] = found
+        return found

@@ -32,6 +32,8 @@ def tied(node: Node, tree: Node) -> Node | None:
 
     It has to be a choice between fixed texts with anything after them, or before them.
     """
+    if not isinstance(node, Cat) or node.parts[:1] == node.parts[-1:]:
+        return None
     for first in (True, False):
         texts = _texts(node, first)
         if texts is None:

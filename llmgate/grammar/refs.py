@@ -50,13 +50,13 @@ class References:
         if not fragment:
             return root
         if fragment.startswith("/"):
-            try:
-                return _point(root, fragment, reference, path)
-            except GrammarError:
+            found = _point(root, fragment)
+            if found is None and root[0] is not self.document:
                 # Many a schema means the whole document where it says its own part of it.
-                if root[0] is self.document:
-                    raise
-                return _point((self.document, self.base), fragment, reference, path)
+                found = _point((self.document, self.base), fragment)
+            if found is None:
+                raise _nothing_there(root[0], fragment, reference, path)
+            return found
         found = named.get(f"{address}#{fragment}") or named.get(f"#{fragment}")
         if found is None:
             raise GrammarError(f"{path}: the reference {reference!r} names no anchor here.")
@@ -85,10 +85,10 @@ class References:
                 if anchor:
                     named.setdefault(f"{address}#{anchor}", (here, path))
             for keyword in ("$anchor", "$dynamicAnchor"):
-                anchor = here.get(keyword)
-                if isinstance(anchor, str):
-                    named.setdefault(f"{address}#{anchor}", (here, path))
-                    named.setdefault(f"#{anchor}", (here, path))
+                own = here.get(keyword)
+                if isinstance(own, str):
+                    named.setdefault(f"{address}#{own}", (here, path))
+                    named.setdefault(f"#{own}", (here, path))
             if address != self._address:
                 self._below[id(here)] = address
             for key, one in here.items():
@@ -133,22 +133,43 @@ def _joined(base: str, address: str) -> str:
     return urljoin(base, address)
 
 
-def _point(root: Located, fragment: str, reference: str, path: str) -> Located:
-    here, base = root
+def _keys(fragment: str) -> list[str]:
     if "%" in fragment:
         from urllib.parse import unquote
 
         fragment = unquote(fragment)
-    for part in fragment.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~") if "~" in part else part
-        if isinstance(here, dict) and key in here:
-            here = here[key]
-        elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
-            here = here[int(key)]
-        else:
-            known = here if isinstance(here, dict) else ()
-            raise GrammarError(
-                f"{path}: the reference {reference!r} points to nothing: no {key!r} there.",
-                hint=suggestion(key, [str(name) for name in known]) if known else None,
-            )
+    return [
+        part.replace("~1", "/").replace("~0", "~") if "~" in part else part
+        for part in fragment.split("/")[1:]
+    ]
+
+
+def _below(here: Any, key: str) -> Any:
+    """What stands under a key; the key itself is the sign of nothing."""
+    if isinstance(here, dict):
+        return here.get(key, key)
+    if isinstance(here, list) and key.isdecimal() and int(key) < len(here):
+        return here[int(key)]
+    return key
+
+
+def _point(root: Located, fragment: str) -> Located | None:
+    here, base = root
+    for key in _keys(fragment):
+        here = _below(here, key)
+        if here is key:
+            return None
     return here, base + fragment
+
+
+def _nothing_there(here: Any, fragment: str, reference: str, path: str) -> GrammarError:
+    for key in _keys(fragment):
+        below = _below(here, key)
+        if below is key:
+            break
+        here = below
+    known = [str(name) for name in here] if isinstance(here, dict) else []
+    return GrammarError(
+        f"{path}: the reference {reference!r} points to nothing: no {key!r} there.",
+        hint=suggestion(key, known) if known else None,
+    )

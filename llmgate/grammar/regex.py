@@ -6,6 +6,7 @@ that a grammar never promises more than the validator holds.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final, Literal, NoReturn
 
@@ -52,6 +53,8 @@ _SETS: Final[dict[str, Ranges]] = {
     "S": charsets.complement(charsets.SPACE),
 }
 _DOT: Final = charsets.complement(charsets.LINE_END)
+# From behind the bracket to the one that closes it.
+_CLASS: Final = re.compile(r"(?:[^\]\\]|\\.)+\]", re.DOTALL)
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
@@ -61,6 +64,8 @@ class _Reader:
         self.at = 0
         self.fold = False
         self.dot_all = False
+        # Long expressions, such as those of formats, repeat a few classes again and again.
+        self.classes: dict[tuple[str, bool], Chars] = {}
 
     def fail(self, what: str) -> NoReturn:
         source = self.source if len(self.source) < 60 else f"{self.source[:57]}…"
@@ -99,7 +104,7 @@ class _Reader:
             return self.group(depth)
         self.at += 1
         if char == "[":
-            return Chars(self.char_class())
+            return self.known_class()
         if char == ".":
             return Chars(charsets.ALL if self.dot_all else _DOT)
         if char == "^":
@@ -290,6 +295,20 @@ class _Reader:
             self.fail("there is no such character")
         self.at += count
         return code
+
+    def known_class(self) -> Chars:
+        """A class, read once only."""
+        start = self.at
+        found = _CLASS.match(self.source, start)
+        key = (found[0] if found else "", self.fold)
+        known = self.classes.get(key)
+        if known is not None:
+            self.at += len(key[0])
+            return known
+        node = Chars(self.char_class())
+        if self.at == start + len(key[0]):
+            self.classes[key] = node
+        return node
 
     def char_class(self) -> Ranges:
         source = self.source

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llmgate.errors import GrammarError
-from llmgate.grammar import numbers
+from llmgate.grammar import fixed, numbers
 from llmgate.grammar.arrays import array
 from llmgate.grammar.builder import Builder
 from llmgate.grammar.collect import choose, collect
 from llmgate.grammar.disjoint import clashes, hopeless
 from llmgate.grammar.document import Document
-from llmgate.grammar.effort import EFFORTS, Effort, TooMuch
+from llmgate.grammar.effort import EFFORTS, SHARED, Effort, TooMuch
 from llmgate.grammar.endless import endless
-from llmgate.grammar.evaluate import holds
 from llmgate.grammar.exclusive import leave_out, separated
-from llmgate.grammar.facts import TYPES, Facts, Group, Located, type_of
+from llmgate.grammar.facts import TYPES, Facts, Group, Located
 from llmgate.grammar.layout import Layout
 from llmgate.grammar.objects import object_
 from llmgate.grammar.regex import Inexact
@@ -38,6 +37,8 @@ _REMARKS: Final = frozenset(
 )  # fmt: skip
 # All there is about a plain list of values.
 _LISTING: Final = frozenset(("enum", "const", "type"))
+_SAYING_NOTHING: Final = _REMARKS | {"type"}
+_TEXTS: Final = frozenset(("string",))
 _SIMPLE: Final = frozenset(("string", "integer", "number", "boolean", "null"))
 
 
@@ -47,9 +48,20 @@ def compile(schema: Any, *, name: str = "root") -> Grammar:  # noqa: A001
     Raises `GrammarError` for what is no schema or has no value, naming the place, and
     `Unsupported` for references to other documents.
     """
+    try:
+        return _compiled(schema, name, implied=True)
+    except NoValue:
+        return _compiled(schema, name, implied=False)
+
+
+class NoValue(GrammarError):
+    """A schema that no value satisfies."""
+
+
+def _compiled(schema: Any, name: str, *, implied: bool) -> Grammar:
     for effort in EFFORTS:
         builder = Builder(name)
-        compiler = Compiler(builder, schema, "#", effort=effort)
+        compiler = Compiler(builder, schema, "#", effort=effort, implied=implied)
         try:
             builder.define(name, compiler.compile("answer"))
         except TooMuch:
@@ -64,7 +76,8 @@ class Compiler:
     """Makes the rules for one schema document in a builder that may hold others too.
 
     With `closed`, objects whose properties are listed have no others, and arrays whose items
-    are given by position no more, unless the schema speaks of them.
+    are given by position no more, unless the schema speaks of them. With `implied`, keywords
+    about one type mean a value of that type where `type` is missing.
     """
 
     def __init__(
@@ -74,14 +87,16 @@ class Compiler:
         base: str,
         *,
         closed: bool = False,
-        effort: Effort = EFFORTS[1],
+        effort: Effort = SHARED,
+        implied: bool = True,
     ) -> None:
         self.builder = builder
         self.start: Located = (schema, base)
-        self.document = Document(schema, base, effort.plainly)
+        self.document = Document(schema, base, plainly=effort.plainly, implied=implied)
         self.closed = closed
         self.effort = effort
         builder.most_key_characters = effort.characters
+        builder.states = effort.states
         self._branches = 0
         # What is left to the validator, as it is found; what turns out to be in no rule is
         # taken back.
@@ -137,7 +152,7 @@ class Compiler:
             self._strings.clear()
             self._recursive.clear()
         if found is None:
-            raise GrammarError(f"{self.start[1]}: no value satisfies this schema.")
+            raise NoValue(f"{self.start[1]}: no value satisfies this schema.")
         return found
 
     def _arguments(self, hint: str, lead: str | None, layout: Layout | None) -> str | None:
@@ -155,13 +170,12 @@ class Compiler:
                 return self.builder.use("value")
             if isinstance(schema, dict):
                 kind = schema.get("type")
-                if (
-                    kind is not None
-                    and (len(schema) == 1 or schema.keys() - _REMARKS == {"type"})
-                    and isinstance(kind, str)
-                    and kind in _SIMPLE
-                ):
-                    return self.builder.use(kind)
+                if isinstance(kind, str) and kind in _SIMPLE:
+                    for keyword in schema:
+                        if keyword not in _SAYING_NOTHING:
+                            break
+                    else:
+                        return self.builder.use(kind)
         key = frozenset([id(schema) for schema, _ in parts if schema is not True])
         done = self._done.get(key)
         if done is not None:
@@ -173,6 +187,8 @@ class Compiler:
             return self._again(key, hint)
         if len(self._doing) >= _DEEPEST:
             raise _too_deep(parts[0][1])
+        if not self.effort.last and self.builder.written > 2 * _LARGEST:
+            raise TooMuch
         before = len(self._left)
         self._doing[key] = None
         self._around.add(key)
@@ -193,19 +209,7 @@ class Compiler:
 
     def finite(self, parts: tuple[Located, ...]) -> list[object] | None:
         """The values that satisfy all of `parts`, where they are few and known."""
-        facts = Facts(parts[0][1], parts)
-        for part in parts:
-            collect(facts, part, self.document)
-        values = facts.values
-        if values is None and facts.types is not None and facts.types <= {"boolean", "null"}:
-            values = [False, True] if "boolean" in facts.types else []
-            values += [None] if "null" in facts.types else []
-        if values is None:
-            return None
-        try:
-            return [one for one in values if all(holds(one, p, self.document) for p in parts)]
-        except Inexact:
-            return None
+        return fixed.finite(parts, self.document)
 
     def _again(self, key: _Key, hint: str) -> str | None:
         """The rule that is being made, for use inside itself."""
@@ -245,6 +249,10 @@ class Compiler:
             self._settle(facts)
             if facts.never or facts.values is not None or not facts.groups:
                 return self._choose(facts, hint)
+        if facts.types == _TEXTS and not facts.split and not self.builder.dialect.raw:
+            known, text = self._texts(facts, hint)
+            if known:
+                return text
         group, *others = facts.groups
         alone = not (others or facts.said())
         if not alone:
@@ -356,15 +364,24 @@ class Compiler:
         if name == "string":
             return self._string(facts, hint)
         if name in ("integer", "number"):
-            whole = name == "integer" or facts.integral
-            return numbers.number(builder, facts, hint, whole)
+            return numbers.number(builder, facts, hint, name == "integer")
         if any(isinstance(one, dict if name == "object" else list) for one in facts.unequal):
-            _unequal(facts, name)
+            fixed.leave_out(facts, name)
         around, self._around = self._around, set()
         make = object_ if name == "object" else array
         way = make(self, facts, hint)
         self._around = around
         return way
+
+    def _texts(self, facts: Facts, hint: str) -> tuple[bool, str | None]:
+        """Strings with all their choices as one expression; False where that can't be."""
+        from llmgate.grammar.names import combined
+
+        try:
+            return True, combined(facts, self.document).json(self.builder, hint)
+        except Inexact:
+            facts.split = True
+            return False, None
 
     def _string(self, facts: Facts, hint: str) -> str | None:
         least, most = facts.least.get("Length"), facts.most.get("Length")
@@ -372,13 +389,13 @@ class Compiler:
             return self.builder.use("string")
         # Equal limits are written out once; what they are made of is kept, with its identity.
         parts = tuple([language.part for _, _, language in facts.texts])
-        limits = (*facts.formats, "", least, most, *map(id, parts))
+        limits = (id(self.builder.dialect), *facts.formats, "", least, most, *map(id, parts))
         known = self._strings.get(limits)
         if known is None:
             relaxed = len(facts.relaxed)
             found = string(self.builder, facts, hint)
             if len(facts.relaxed) == relaxed:
-                self._strings[limits] = found, parts
+                self._strings[limits] = found, (parts, self.builder.dialect)
             return found
         return known[0]
 
@@ -396,16 +413,10 @@ class Compiler:
         """The fixed values that satisfy all schemas."""
         assert facts.values is not None
         if len(facts.parts) == 1 and facts.parts[0][0].keys() - _REMARKS <= _LISTING:
-            kept = _typed(facts)
+            kept = fixed.typed(facts)
             return enumeration(self.builder, kept, hint) if kept else None
-        kept = []
-        for value in facts.values:
-            try:
-                if all(holds(value, part, self.document) for part in facts.parts):
-                    kept.append(value)
-            except Inexact as error:
-                kept.append(value)
-                self._left.append(Relaxed(facts.path, "enum", f"not all is held: {error}"))
+        kept, left = fixed.kept(facts, self.document)
+        self._left += left
         return enumeration(self.builder, kept, hint) if kept else None
 
     def _either(self, found: list[str], hint: str) -> str | None:
@@ -413,31 +424,6 @@ class Compiler:
         if len(ways) < 2:
             return ways[0] if ways else None
         return self.builder.rule(hint, " | ".join(ways))
-
-
-def _typed(facts: Facts) -> list[Any]:
-    """The fixed values that have the right types."""
-    assert facts.values is not None
-    types = facts.types
-    if types is None:
-        return facts.values
-    return [
-        value
-        for value in facts.values
-        if type_of(value) in types
-        or ("integer" in types and isinstance(value, float) and value.is_integer())
-        or ("integer" in types and type(value) is int)
-    ]
-
-
-def _unequal(facts: Facts, name: str) -> None:
-    """Leave empty containers out; others can't be told from their neighbours."""
-    empty, stem = ({}, "Properties") if name == "object" else ([], "Items")
-    for one in facts.unequal:
-        if one == empty and type(one) is type(empty):
-            facts.least[stem] = max(1, facts.least.get(stem, 0))
-        elif isinstance(one, type(empty)):
-            facts.relax("not", "a fixed array or object is not kept out")
 
 
 def _too_deep(path: str) -> GrammarError:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from random import Random
+from typing import Any
 
 import pytest
 from test_grammar_calls import PREFILLS, SHAPE, TOOLS
@@ -15,7 +16,7 @@ from test_grammar_compile import EXACT, RELAXED
 
 from llmgate import resources
 from llmgate.errors import GrammarError
-from llmgate.grammar import CallShape, check, compile, compile_calls, load  # noqa: A004
+from llmgate.grammar import check, compile, compile_calls, load  # noqa: A004
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
@@ -60,8 +61,8 @@ def test_the_engine_loads_what_schemas_and_tools_compile_to() -> None:
     grammars += [compile(schema).text for schema, _, _ in RELAXED]
     grammars += [load(name).text for name in resources.names("grammars")]
     for thoughts, prefill in PREFILLS:
-        shape = CallShape(thoughts=thoughts)  # type: ignore[arg-type]
-        grammars.append(compile_calls(TOOLS, shape, required=True, prefill=prefill).text)
+        options: Any = {"thoughts": thoughts, "prefill": prefill}
+        grammars.append(compile_calls(TOOLS, SHAPE, required=True, **options).text)
     for parallel in (False, True):
         grammars.append(compile_calls(TOOLS, SHAPE, required=False, parallel=parallel).text)
     answers = loaded(grammars)

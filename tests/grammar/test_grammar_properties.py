@@ -11,7 +11,8 @@ from grammar_walk import Walker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmgate.grammar import CallShape, Matcher, check, compile, compile_calls  # noqa: A004
+from llmgate.grammar import Matcher, check, compile, compile_calls  # noqa: A004
+from llmgate.styles import STYLES as CALL_STYLES
 from llmgate.types import Tool
 
 STYLES: list[dict[str, Any]] = [{}, {"separators": (",", ":")}, {"indent": 2}]
@@ -178,8 +179,9 @@ def test_a_required_call_is_valid_whatever_the_model_does(
     drawn: list[Pair], thoughts: Any, parallel: bool, seed: int
 ) -> None:
     tools = [Tool(f"tool-{n}", "", schema) for n, (schema, _) in enumerate(drawn)]
-    shape = CallShape(thoughts=thoughts)
-    grammar = compile_calls(tools, shape, required=True, parallel=parallel)
+    grammar = compile_calls(
+        tools, CALL_STYLES["json"], thoughts=thoughts, required=True, parallel=parallel
+    )
     assert grammar.exact
     walker, random = Walker(grammar.text, 200), Random(seed)
     for _ in range(3):
