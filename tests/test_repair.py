@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmgate.errors import OutputError
-from llmgate.repair import MAX_DEPTH, Repaired, loads
+from llmgate.repair import MAX_DEPTH, Edit, Repaired, loads
 
 CALL = {"function": "send_message", "params": {"message": "hi"}}
 TEXT = '{"function": "send_message", "params": {"message": "hi"}}'
@@ -104,7 +104,12 @@ def test_valid_json_comes_back_untouched_and_without_notes(text: str) -> None:
         ('{\n"a": "hello\n}', {"a": "hello"}),
         (
             '{"args": "{"city": "Paris", "days": 2}", "n": 1}',
-            {"args": {"city": "Paris", "days": 2}, "n": 1},
+            {"args": '{"city": "Paris", "days": 2}', "n": 1},
+        ),
+        ('{"a": ""quoted" and "more"", "b": 1}', {"a": '"quoted" and "more"', "b": 1}),
+        (
+            '{"re": "^\\d+\\.\\d+\\b", "p": ".\\new\\xdir"}',
+            {"re": "^\\d+\\.\\d+\\b", "p": ".\\new\\xdir"},
         ),
         ('{"a": " hi ",}', {"a": " hi "}),
         ('{"a": "hi"  ,  }', {"a": "hi"}),
@@ -138,9 +143,30 @@ def test_valid_json_comes_back_untouched_and_without_notes(text: str) -> None:
         ('{"function": "x"}, "params": {"m": 1}}', {"function": "x", "params": {"m": 1}}),
         ('{"a": 1, "b": , "c"}', {"a": 1}),
         ('{"a": 1, ...}', {"a": 1}),
-        # what only json-repair has a rule for
+        ('["a": 1, "b": 2]', {"a": 1, "b": 2}),
         ("(1, 2)", [1, 2]),
-        ('["a": 1, "b": 2]', [{"a": 1, "b": 2}]),
+        ("{'a': (1, 2), 'b': ()}", {"a": [1, 2], "b": []}),
+        ('[{"a": 1, {"b": 2}]', [{"a": 1}, {"b": 2}]),
+        ('[{"a": 1, "b"]', [{"a": 1}, "b"]),
+        ('{"a": [1, 2], 3], "b": 4}', {"a": [1, 2, 3], "b": 4}),
+        ('{"a": {, "b": 1}', {"a": {}, "b": 1}),
+        ('{"a": 1], "b": 2}', {"a": 1, "b": 2}),
+        ('{"a": {"b": 1], "c": 2}', {"a": {"b": 1}, "c": 2}),
+        # the whole of it escaped, other languages' marks and numbers
+        ('{\\"a\\": \\"b \\\\\\"c\\\\\\"\\"}', {"a": 'b "c"'}),
+        ("{“a”: “say ‘hi’”, “b”：1， “c”: [“d”]}", {"a": "say ‘hi’", "b": 1, "c": ["d"]}),
+        (
+            '{"a": 0x1F, "b": 1_000, "c": -.5, "d": [+1, 007]}',
+            {"a": 31, "b": 1000, "c": -0.5, "d": [1, "007"]},
+        ),
+        (
+            '{a: yes, b-c.d: "x", e f: [g h, i]}',
+            {"a": "yes", "b-c.d": "x", "e f": ["g h", "i"]},
+        ),
+        ('{"a": "#fff", c: #fff}', {"a": "#fff", "c": "#fff"}),
+        ('\ufeff{"a": 1}', {"a": 1}),
+        ('{"a":\u00a01}', {"a": 1}),
+        ('{"a": "x"<|im_end|>}', {"a": "x"}),
     ],
 )
 def test_a_fault_is_mended_and_reported(text: str, value: Any) -> None:
@@ -162,9 +188,12 @@ def test_a_fault_is_mended_and_reported(text: str, value: Any) -> None:
         ),
         (
             '{\n  "function":{\n  "function": "x", "params": {"a": "he',
-            {"function": "x", "params": {"a": "he"}},
+            {"function": {"function": "x", "params": {"a": "he"}}},
         ),
         ('{"a": "b", "c', {"a": "b"}),
+        ('{"a": "b", "c: d', {"a": "b"}),
+        ('{"a": "b}', {"a": "b}"}),
+        ('{"a": "b"\n\nI hope that helps', {"a": "b"}),
         ('{"a": "b", "c":', {"a": "b"}),
         ('{"a": tr', {}),
         ('{"a": 12', {}),
@@ -191,6 +220,13 @@ def test_a_cut_text_is_closed_reported_and_never_completed(text: str, value: Any
     assert found.value == value
     assert found.truncated
     assert any("text ends inside a value" in note.message for note in found.notes)
+
+
+def test_a_cut_restart_is_taken_out_where_the_schema_allows_no_object_there() -> None:
+    schema = {"properties": {"function": {"type": "string"}, "params": {"type": "object"}}}
+    found = loads('{"function":{"function": "x", "params": {"a": "he', schema=schema)
+    assert found.value == {"function": "x", "params": {"a": "he"}}
+    assert found.truncated
 
 
 @pytest.mark.parametrize(
@@ -241,24 +277,80 @@ def test_text_without_json_is_an_error_that_carries_the_text(text: str) -> None:
     assert caught.value.text == text
 
 
-def test_a_note_says_where_and_how_often() -> None:
-    assert mended('{"a": 1 "b": 2 "c": 3}').notes[0].message == (
-        "Added a missing comma between two values (offset 8, 2 times)."
-    )
+def test_a_note_says_where() -> None:
+    found = mended('{"a": 1 "b": 2 "c": 3}')
+    assert found.notes[0].message == "Added a missing comma between two values (at 8, 15)."
+    assert found.edits == (Edit("comma", 8), Edit("comma", 15))
+
+
+def test_a_note_lists_eight_places_at_most_and_the_edits_all() -> None:
+    found = mended("{" + ",".join(f"k{n}: x" for n in range(10)) + "}")
+    assert found.notes[0].message.endswith("(at 1, 7, 13, 19, 25, 31, 37, 43 and 2 more).")
+    assert len(found.edits) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "edits"),
+    [
+        ('{"a": 1,}', [("trailing", 7)]),
+        ("{'a': 1}", [("quotes", 1)]),
+        ("{a: True}", [("bare_key", 1), ("python", 4)]),
+        ('{"a": "b "c" d"}', [("inner", 9)]),
+        ('{"a": "x\ty"}', [("newline", 8)]),
+        ('{"a": "\\d"}', [("escape", 7)]),
+        ('{"a": 1 /* x */, "b" 2}', [("comment", 8), ("colon", 21)]),
+        ('Hi {"a": .5}', [("around", 0), ("number", 9)]),
+        ('{"a": [1}', [("closer", 8)]),
+        ('{"a": [1], "b": 2', [("value", 16), ("cut", 17)]),
+        ('{"a": 1}</s>', [("token", 8)]),
+    ],
+)
+def test_every_edit_is_reported_with_its_rule_and_place(
+    text: str, edits: list[tuple[str, int]]
+) -> None:
+    assert [(edit.rule, edit.offset) for edit in mended(text).edits] == edits
 
 
 def test_numbers_that_no_float_can_hold_are_left_out() -> None:
     assert mended('{"a": 1e999, "b": 1}').value == {"b": 1}
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 1000 + "]" * 1000])
-def test_deep_nesting_is_a_clean_error(text: str) -> None:
+def depth_of(value: Any) -> int:
+    depth = 0
+    while value:
+        value = next(iter(value.values())) if isinstance(value, dict) else value[0]
+        depth += 1
+    return depth + isinstance(value, (dict, list))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 100_000 + "{" + "}" * 100_001,
+        '[{"a":' * 50_000 + "[,]" + "}]" * 50_000,
+    ],
+)
+def test_any_depth_is_read(text: str) -> None:
+    # `{"a":` at the very end has no value.
+    assert depth_of(loads(text).value) >= 99_999
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "[" * 1000 + "]" * 1000, "[" * 251 + "]" * 251]
+)
+def test_a_limit_of_depth_is_a_clean_error(text: str) -> None:
     with pytest.raises(OutputError, match=f"deeper than {MAX_DEPTH}"):
-        loads(text)
+        loads(text, max_depth=MAX_DEPTH)
+    assert loads("[" * 250 + "]" * 250, max_depth=MAX_DEPTH).values
 
 
 def test_a_whole_value_before_text_nested_too_deep_is_kept() -> None:
-    assert loads('{"a": 1}' + "[" * 100_000).value == {"a": 1}
+    found = loads('{"a": 1}' + "[" * 100_000, max_depth=MAX_DEPTH)
+    assert found.value == {"a": 1}
+    assert found.notes
 
 
 @pytest.mark.parametrize("start", ["", "{", '{"a":"', '{"a":1}'])

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
-from llmgate.repair.lexer import (
-    BARE_KEY,
-    END,
-    FOREIGN,
-    LITERALS,
-    NOT_JSON,
-    PLAIN,
-    QUOTES,
-    WORD,
-    Lexer,
-    past_space,
-)
-from llmgate.repair.strict import MAX_DEPTH, STRICT, deep_error, too_deep
-
-_STRICT_TRIES = 100
-_CUT_NUMBER = re.compile(r"[-+]?\d*\.?\d*(?:[eE][-+]?\d*)?\Z")
-_CUT_WORD = re.compile(r"[\w$.-]+\Z")
-_PHRASE_END = re.compile(rf"[,}}\]\n]|{END.pattern}")
-# 1,000 with a comma for people: a number in what notation is not ours to say.
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?=\s*[,}\n])")
-_COLON = re.compile(r"[:=][:=>]*")
-_STRAY = re.compile(r"""[^,}\]{\["'\n]{1,200}(?=[,}\]])""")
-# A string that opens with JSON in which the quotes are not escaped, so it can't be a string.
-_EMBEDDED = re.compile(r'"\s*(?:\{\s*"\w[\w$ .-]{0,100}"\s*:|\[\s*(?:"\w|\{\s*"\w))')
-# More members behind what closes the outermost object: that brace came too early.
-_MORE_MEMBERS = re.compile(r'\s{0,200},\s{0,200}"[\w$.-]{1,100}"\s{0,20}:')
+from llmgate.repair import patterns as p
+from llmgate.repair.containers import NOTHING
+from llmgate.repair.cursor import Container
+from llmgate.repair.regular import Regular
+from llmgate.repair.scalars import Dropped
+from llmgate.repair.shapes import Shape, astray, takes
+from llmgate.repair.strict import restarted
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -43,303 +23,353 @@ class Document(msgspec.Struct, frozen=True):
     lost: bool = False
 
 
-class Frame:
-    """An open object or array; `quoted` if it stands in quotes that it should not have."""
+class Reader(Regular):
+    """Reads one object or array after the other from a text, tolerantly, in one pass each.
 
-    __slots__ = ("items", "key", "quoted")
+    `cut`: the text ended inside; `lost`: the rest can't be read; `dropped`: a member was left
+    out; `paired`: some key had a colon.
+    """
 
-    def __init__(self, items: dict[str, Any] | list[Any], quoted: bool) -> None:
-        self.items = items
-        self.key = ""
-        self.quoted = quoted
-
-
-class Reader(Lexer):
-    """Reads one object or array after the other from a text, tolerantly, in one pass each."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.stack: list[Frame] = []
-        self.tries = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the last object or array.
-
-        `left` is what was open when the text ended, `cut` whether that was so, `lost` whether
-        the rest could not be read, `dropped` whether a member was left out,
-        `paired` whether any key had a colon. `after` and
-        `comma` say what stands before the position: a value, a comma.
-        """
-        self.stack, self.open = [], {dict: 0, list: 0}
-        self.left: list[Frame] = []
-        self.cut = self.lost = self.dropped = self.paired = self.after = self.comma = False
+    cut = lost = dropped = paired = False
 
     def read(self, start: int, *, braceless: bool = False) -> Document:
         """The object or array that opens at `start`, or at its first key if `braceless`.
 
-        Raises OutputError if it is nested too deep.
+        Raises OutputError if it is nested deeper than allowed.
         """
-        text = self.text
-        # The decoder is exact and fast, but its errors cost time in the length of the text.
-        self.tries += 1
-        if not braceless and self.tries <= _STRICT_TRIES:
-            try:
-                value, self.pos = STRICT.raw_decode(text, start)
-            except (ValueError, RecursionError):
-                pass
-            else:
-                whole = text[start : self.pos]
-                if not too_deep(value, whole) and not _MORE_MEMBERS.match(text, self.pos):
-                    return Document(value)
         self.pos = start
-        self.reset()
+        self.stack, self.forms, self.dicts = [], [], 0
+        self.cut = self.lost = self.dropped = self.paired = False
+        form = self.shapes.root if self.shapes else None
+        self.root: Container = {}
         if braceless:
-            self.note("opener")
-            self.push("{", advance=0)
+            self.edit("opener")
         else:
-            self.push(text[start])
-        root = self.stack[0].items
+            value = self.scan(start, form)
+            more = isinstance(value, dict) and p.MORE_MEMBERS.match(self.text, self.pos)
+            if value is not NOTHING and not more:
+                return Document(value)
+            if self.text[start] in "[(":
+                self.root = []
+                if self.text[start] == "(":
+                    self.edit("tuple")
+            self.pos = start + 1
+        self.push(self.root, form)
         while self.stack:
+            if not self.after:
+                self.fast()
             self.step()
-        if self.cut and not self.lost:
-            root = self.restarted(root)
         if self.cut:
-            self.note("cut")
-        nothing = self.dropped and not (self.paired or root or self.cut)
-        return Document(root, self.cut, self.lost or nothing)
+            self.edit("lost" if self.lost else "cut")
+        nothing = self.dropped and not (self.paired or self.root or self.cut)
+        return Document(self.root, self.cut, self.lost or nothing)
 
     def step(self) -> None:
-        """Read what comes next in the innermost open object or array."""
+        """Read what comes next in the innermost open object or array, whatever it is."""
+        char = self.skip()
         text = self.text
-        self.pos = self.skip(self.pos, hashes=True)
-        char = text[self.pos : self.pos + 1]
-        if not char or END.match(text, self.pos):
-            self.cut = True
-            self.left = self.stack
-            self.stack = []
+        if not char:
+            self._stop()
             return
-        if char in "}]":
-            self.close(dict if char == "}" else list)
-            return
-        if char in ",;":
-            if char == ";":
-                self.note("comma")
-            if not self.after:
-                self.note("trailing")
-            self.after, self.comma = False, True
-            self.pos += 1
-            return
-        in_object = isinstance(self.stack[-1].items, dict)
-        if self.after and char != "…" and not text.startswith("...", self.pos):
-            starts = char in QUOTES or char == "{"
-            if in_object:
-                starts = starts or bool(BARE_KEY.match(text, self.pos))
+        if char in "<`[" and (end := p.END.match(text, self.pos)):
+            behind = self.peek(end.end())
+            if char == "`" or text[behind : behind + 1] not in (",", "}", "]"):
+                self._stop()
             else:
-                starts = starts or char == "[" or bool(PLAIN.match(text, self.pos))
-            if not starts:
-                self.stray(char)
-                return
-            if not (in_object and char == "{"):
-                self.note("comma")
+                self.edit("token")
+                self.pos = behind
+            return
+        if char in "}])":
+            self.close(char)
+            return
+        if commas := p.COMMAS.match(text, self.pos):
+            self._comma(commas[0])
+            return
+        items = self.stack[-1]
+        if self.after and not self._separated(items, char):
+            return
         self.after = False
-        if char == "…" or text.startswith("...", self.pos):
-            self.note("stray")
-            self.pos += 1 if char == "…" else 3
-            self.after = True
-        elif in_object:
-            self.member(char)
-        elif char == ":":
-            self.abandon()
+        if ellipsis := p.ELLIPSIS.match(text, self.pos):
+            self.edit("stray")
+            self.pos = ellipsis.end()
+            self.after, self.comma = True, -1
+        elif isinstance(items, dict):
+            self._member(char)
+        elif char in ":：":
+            self._abandon()
+        elif self.dicts and char.isalpha() and p.TIGHT_KEY.match(text, self.pos):
+            while isinstance(self.stack[-1], list):
+                self.edit("closer")
+                self.pop()
+            self._member(char)
         else:
-            self.value("item")
-        self.comma = False
+            self._value(char)
 
-    def stray(self, char: str) -> None:
-        """Pass over text that can't stand between two members, or give the rest up."""
-        stray = None if char == ":" else _STRAY.match(self.text, self.pos)
-        if stray is None:
-            self.abandon()
-        else:
-            self.note("stray")
-            self.pos = stray.end()
-
-    def abandon(self) -> None:
-        self.cut = self.lost = True
+    def _stop(self) -> None:
+        """End where the text does, with what is open."""
+        self.cut = True
+        inner = None
+        if self.comma < 0 and not self.dropped and (len(self.stack) == 1 or self._no_object()):
+            inner = restarted(self.root)
+        if inner is not None:
+            self.edit("restart", 0)
+            self.root = inner
+            self.cut = len(self.stack) > 1
         self.stack = []
 
-    def push(self, opener: str, *, quoted: bool = False, advance: int = 1) -> None:
-        """Open an object or array inside the innermost one."""
-        if len(self.stack) >= MAX_DEPTH:
-            raise deep_error(self.text)
-        items: dict[str, Any] | list[Any] = {} if opener == "{" else []
-        if self.stack:
-            self.put(items)
-        self.stack.append(Frame(items, quoted))
-        self.open[type(items)] += 1
-        self.pos += advance
-        self.after = False
+    def _no_object(self) -> bool:
+        """Whether the schema says that the first member of the root can't be an object."""
+        if self.shapes is None or not self.root or isinstance(self.root, list):
+            return False
+        form = self.shapes.member(self.shapes.root, next(iter(self.root)))
+        return form is not None and not form.may("object")
 
-    def pop(self) -> Frame:
-        frame = self.stack.pop()
-        self.open[type(frame.items)] -= 1
-        return frame
-
-    def put(self, value: Any) -> None:
-        """Add a value to the innermost open object or array."""
-        frame = self.stack[-1]
-        if isinstance(frame.items, dict):
-            frame.items[frame.key] = value
+    def _abandon(self) -> None:
+        """End where nothing can be made of what follows: JSON beyond repair, or just prose."""
+        self.lost = not p.PROSE.match(self.text, self.pos)
+        if self.lost:
+            self.cut, self.stack = True, []
         else:
-            frame.items.append(value)
-        self.after = True
+            self._stop()
 
-    def close(self, kind: type) -> None:
-        """Take a closing bracket: of the innermost, of an outer one, or of nothing."""
-        if self.comma:
-            self.note("trailing")
-        self.comma = False
-        if not self.open[kind]:
-            self.note("extra")
-            self.pos += 1
-            return
-        while not isinstance(self.stack[-1].items, kind):
-            self.note("closer")
+    def _comma(self, commas: str) -> None:
+        """Take a comma, or something in its place."""
+        first = self.pos
+        items = self.stack[-1]
+        empty = not items and not self.after and len(self.stack) > 1 and self.comma < 0
+        # `"a": {, "b": 1`: empty, and not closed, if brackets are missing at all.
+        if empty and self._balance("}" if isinstance(items, dict) else "]") < 0:
+            self.edit("closer")
             self.pop()
-        self.pos += 1
-        self.after = True
-        if len(self.stack) == 1 and kind is dict and _MORE_MEMBERS.match(self.text, self.pos):
-            self.note("extra", self.pos - 1)
-            return
-        if self.pop().quoted:
-            after = self.skip(self.pos, hashes=False)
-            if self.text.startswith('"', after):
-                self.pos = after + 1
+        if commas[0] != ",":
+            self.edit("comma")
+        if not self.after or len(commas) > 1:
+            self.edit("trailing", first if not self.after else first + 1)
+        self.after, self.comma = False, first
+        self.pos += len(commas)
 
-    def restarted(self, root: Any) -> Any:
-        """The inner object, if the model began again: `{"function": {"function": "x", …`."""
-        left = self.left
-        key = next(iter(root), None) if isinstance(root, dict) and len(root) == 1 else None
-        inner = root[key] if key is not None else None
-        if not isinstance(inner, dict) or next(iter(inner), None) != key:
-            return root
-        if not isinstance(inner[key], str):
-            return root
-        if len(left) == 1 and (self.comma or self.dropped):
-            return root
-        self.note("restart", 0)
-        self.cut = len(left) > 1
-        return inner
+    def _separated(self, items: Container, char: str) -> bool:
+        """Whether a new member or item begins here, though no comma stands before it.
 
-    def member(self, char: str) -> None:
+        If not, what stands here has been dealt with.
+        """
+        text = self.text
+        if p.ELLIPSIS.match(text, self.pos):
+            return True
+        stray = p.STRAY.match(text, self.pos)
+        quote = stray is not None and char in p.QUOTES
+        if isinstance(items, dict):
+            starts = (char in p.QUOTES or char == "{") and not quote
+            starts = starts or bool(p.BARE_KEY.match(text, self.pos))
+        elif char in ":：=":
+            return self._rekeyed(items)
+        else:
+            starts = (char in p.QUOTES or char in "{[") and not quote
+            starts = starts or bool(p.LONE[list].match(text, self.pos))
+        if starts:
+            if not (isinstance(items, dict) and char == "{"):
+                self.edit("comma")
+            return True
+        if stray is None:
+            self._abandon()
+        else:
+            self.edit("stray")
+            self.pos = stray.end()
+        return False
+
+    def _rekeyed(self, items: list[Any]) -> bool:
+        """Take an array's last string for a key, since a colon follows it; always False."""
+        key = items[-1] if items else None
+        if not isinstance(key, str) or not (self.dicts or len(items) == 1):
+            self._abandon()
+            return False
+        items.pop()
+        if items:
+            while isinstance(self.stack[-1], list):
+                self.edit("closer")
+                self.pop()
+        else:
+            self.edit("kind")
+            self._replace(items, {})
+        self._pair(key)
+        return False
+
+    def _replace(self, items: list[Any], other: dict[str, Any]) -> None:
+        """Put an object in the place of the innermost array."""
+        self.stack[-1] = other
+        self.dicts += 1
+        outer = self.stack[-2] if len(self.stack) > 1 else None
+        if outer is None:
+            self.root = other
+        elif isinstance(outer, list):
+            outer[-1] = other
+        else:
+            outer[next(key for key, value in reversed(outer.items()) if value is items)] = other
+
+    def _member(self, char: str) -> None:
         """Read a key, its colon and its value; a key without a value is dropped."""
         text = self.text
-        bare = None if char in QUOTES else BARE_KEY.match(text, self.pos)
-        if char in QUOTES:
-            key = self.string("key")
+        if char in p.QUOTES:
+            key = self.key_string()
             if self.torn:
-                self.drop("key")
+                self._drop()
                 return
-        elif bare:
-            self.note("bare_key")
-            key = bare[1]
-            self.pos = bare.end() - 1
         elif char == "{":
-            self.brace()
+            self._brace()
             return
-        elif _CUT_WORD.match(text, self.pos):
-            self.drop("key")
+        elif self._item_behind(char):
+            return
+        elif found := self._bare_key():
+            self.edit("bare_key")
+            key = found[0]
+            self.pos += found[1]
+        elif p.CUT_WORD.match(text, self.pos):
+            self._drop()
             self.pos = len(text)
             return
         else:
-            self.abandon()
+            self._abandon()
             return
-        self.pos = self.skip(self.pos, hashes=False)
-        sign = text[self.pos : self.pos + 1]
-        if signs := _COLON.match(text, self.pos):
-            if signs[0] != ":":
-                self.note("colon")
-            self.pos = self.skip(signs.end(), hashes=False)
-            self.paired = True
-        elif sign and sign not in ",}]":
-            self.note("colon")
-            self.paired = True
-        if self.pos >= len(text) or text[self.pos] in ",}]":
-            self.drop("key")
-            return
-        self.stack[-1].key = key
-        self.value("member")
+        form = self.form()
+        if form is not None and self.lopsided and astray(key, form, self.forms[:-1]):
+            self._close_to(key)
+        self._pair(key)
 
-    def brace(self) -> None:
-        """Take `{` where a key should be: doubled at the beginning, else a new object."""
-        if not self.stack[-1].items:
-            self.note("doubled")
-            self.pos += 1
+    def _item_behind(self, char: str) -> bool:
+        """Whether what stands where a key should be is an item of the array around.
+
+        `[{"a": 1, 2]`: then the object's bracket is missing, and it is closed.
+        """
+        items = self.stack[-1]
+        if len(self.stack) < 2 or not items or isinstance(self.stack[-2], dict):
+            return False
+        if char != "[" and not p.LONE[list].match(self.text, self.pos):
+            return False
+        if self._balance("}") >= 0:
+            return False
+        self.edit("closer")
+        self.pop()
+        self.after = False
+        return True
+
+    def _bare_key(self) -> tuple[str, int] | None:
+        """A key without quotes, and how far it is to its colon."""
+        text, start = self.text, self.pos
+        form = self.form()
+        if form is not None:
+            known = [key for key in form.known if key and text.startswith(key, start)]
+            for key in sorted(known, key=len, reverse=True):
+                at = self.peek(start + len(key))
+                if text.startswith(":", at):
+                    return key, at - start
+        for pattern in (p.TIGHT_KEY, *p.LOOSE_KEYS):
+            if found := pattern.match(text, start):
+                return found[1].rstrip(), found.start(2) - start
+        alone = p.BARE_ALONE.match(text, start)
+        return (alone[0], len(alone[0])) if alone else None
+
+    def _close_to(self, key: str) -> None:
+        """Close the objects and arrays inside the one that a key belongs to by the schema."""
+        form = self.forms[-1]
+        # Where others are allowed here too, the outer one may still come to its own.
+        if form is None or (not form.closed and self.text.find(f'"{key}"', self.pos) >= 0):
             return
-        while self.stack and isinstance(self.stack[-1].items, dict):
-            self.note("closer")
+        for depth in range(len(self.stack) - 2, -1, -1):
+            outer, items = self.forms[depth], self.stack[depth]
+            if outer is not None and isinstance(items, dict) and takes(outer, key):
+                if key not in items:
+                    while len(self.stack) > depth + 1:
+                        self.edit("closer")
+                        self.pop()
+                return
+
+    def _pair(self, key: str) -> None:
+        """Read the colon behind a key and its value."""
+        char = self.skip()
+        if colon := p.COLON.match(self.text, self.pos):
+            if colon[0] != ":":
+                self.edit("colon")
+            color = p.COLOR.match(self.text, colon.end())
+            self.pos = color.end() if color else colon.end()
+            char = "#" if color else self.skip()
+            self.paired = True
+        elif char and char not in ",}]":
+            self.edit("colon")
+            self.paired = True
+        in_list = len(self.stack) > 1 and isinstance(self.stack[-2], list)
+        # `[{"a": 1, "b"]`: no key but the array's next item, if braces are missing.
+        if char and char in ",]" and in_list and self.stack[-1] and self._balance("}") < 0:
+            self.edit("closer")
             self.pop()
-        self.after = not self.comma
+            self.put(key)
+            return
+        if not char or char in ",}]":
+            self._drop()
+            return
+        self.key = key
+        self._value(char)
 
-    def drop(self, kind: str) -> None:
-        self.note(kind)
+    def _brace(self) -> None:
+        """Take `{` where a key should be: doubled at the beginning, else a new object."""
+        if not self.stack[-1]:
+            self.edit("doubled")
+            doubled = p.DOUBLED.match(self.text, self.pos)
+            self.pos = doubled.end() if doubled else self.pos + 1
+            return
+        if len(self.stack) == 1 and (inner := restarted(self.root)):
+            self.edit("restart", 0)
+            self.root, self.stack = inner, []
+            return
+        separated = self.comma >= 0
+        while self.stack and isinstance(self.stack[-1], dict):
+            self.edit("closer")
+            self.pop()
+        self.after = not separated
+
+    def _drop(self) -> None:
+        self.edit("key")
         self.dropped = self.after = True
+        self.comma = -1
 
-    def value(self, place: str) -> None:
+    def _value(self, char: str) -> None:
         """Read the value at the position, or open it if it is an object or array."""
         text, start = self.text, self.pos
-        char = text[start]
+        form = self.next_form()
         if char in "{[":
-            self.push(char)
-        elif embedded := _EMBEDDED.match(text, start):
-            self.note("embedded")
-            self.pos = past_space(text, start + 1)
-            self.push(embedded[0].lstrip('" \t\r\n')[0], quoted=True)
-        elif char in QUOTES:
-            self.put(self.string(place))
+            self.open(form)
+        elif char in p.QUOTES:
+            embedded = p.EMBEDDED.match(text, start)
+            if embedded and form is not None and form.only("object", "array", "null"):
+                self._embedded(embedded.end() - 1, form)
+                return
+            edits = len(self.edits)
+            value = self.string(form)
+            again = self.doubtful and embedded and not self.root and embedded[1] == self.key
+            if embedded and (self.torn or again) and self.looks > 0:
+                # A string that has no good end: what looks like JSON in it is JSON.
+                self.looks -= len(text) - start >> 6
+                del self.edits[edits:]
+                self._embedded(embedded.end() - 1, form)
+                return
+            self.put(value)
+        elif char == "(" and p.TUPLE.match(text, start):
+            self.edit("tuple")
+            items: list[Any] = []
+            self.put(items)
+            self.push(items, form)
+            self.pos = start + 1
         else:
-            self.bare()
-
-    def bare(self) -> None:
-        """Read a number, a literal, or a string without quotes."""
-        text, start = self.text, self.pos
-        grouped = isinstance(self.stack[-1].items, dict) and _GROUPED.match(text, start)
-        if grouped:
-            self.note("bare", start)
-            self.put(grouped[0])
-            self.pos = grouped.end()
-            return
-        plain = PLAIN.match(text, start)
-        if plain and (plain.end() < len(text) or self.ended or plain[1][-1].isalpha()):
-            self.pos = plain.end()
-            self.plain(plain[1])
-            return
-        stop = _PHRASE_END.search(text, start)
-        self.pos = stop.start() if stop else len(text)
-        word = text[start : self.pos].rstrip()
-        cut = self.pos >= len(text) and not self.ended
-        if cut and (_CUT_NUMBER.match(word) or any(w.startswith(word) for w in WORD.split("|"))):
-            self.drop("value")
-            return
-        self.note("bare", start)
-        self.put(word.removesuffix('"'))
-
-    def plain(self, token: str) -> None:
-        """Add the value of a number or of a literal in anybody's spelling."""
-        if token in LITERALS:
-            self.put(LITERALS[token])
-        elif token in FOREIGN:
-            self.note("python")
-            self.put(FOREIGN[token])
-        elif token in NOT_JSON:
-            self.note("nan")
-            self.put(None)
-        else:
-            number = re.sub(r"^(-?)\.", r"\g<1>0.", token.removeprefix("+"))
-            number = re.sub(r"\.(?!\d)", "", number)
-            if number != token:
-                self.note("number")
             try:
-                self.put(STRICT.decode(number))
-            except ValueError:
-                self.drop("value")
+                self.put(self.bare(form))
+            except Dropped:
+                self.dropped = self.after = True
+                self.comma = -1
+
+    def _embedded(self, opener: int, form: Shape | None) -> None:
+        """Open JSON that stands in quotes without escapes."""
+        self.edit("embedded")
+        self.torn = False
+        items: Container = {} if self.text[opener] == "{" else []
+        self.put(items)
+        self.push(items, form)
+        self.pos = opener + 1

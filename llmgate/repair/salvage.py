@@ -2,73 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Any
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed lacks it
+from operator import itemgetter
 
 from llmgate.errors import OutputError
-from llmgate.repair.lexer import START, past_space
+from llmgate.repair import patterns as p
+from llmgate.repair.containers import NOTHING
 from llmgate.repair.reader import Document, Reader
-from llmgate.repair.strict import STRICT, too_deep
-from llmgate.types import Note
-
-# json-repair takes quadratic time on hostile text (measured: 10 s for 20,000 characters).
-_LAST_RESORT_CHARS = 4_000
-
-# A text with more is noise, or hostile.
-_MOST = 1_000
-_BRACELESS = re.compile(r'\s*(?:```\w*\s*)?(?="[^"\\\n]{1,100}"\s*:\s*["{\[\d\-tfnTFN])')
-_FENCE = re.compile(r"\s*```\w*\s*")
+from llmgate.repair.scalars import Dropped
+from llmgate.repair.shapes import Shape, Shapes
 
 
-_DONE = {
-    "around": "ignored text that is not part of the JSON",
-    "token": "removed an end token of the model",
-    "cut": "the text ends inside a value, so closed what was open",
-    "closer": "added a missing closing bracket",
-    "opener": "added the missing opening brace",
-    "stray": "ignored stray text between the values",
-    "extra": "ignored a bracket that closes nothing or closes too early",
-    "doubled": "ignored a doubled opening brace",
-    "restart": "the object was started again inside its own beginning, so kept the inner one",
-    "newline": "kept raw line breaks or tabs in a string",
-    "escape": "kept a backslash that escapes nothing",
-    "inner": "kept unescaped quotes inside a string",
-    "unclosed": "added a missing closing quote",
-    "embedded": "read JSON that stood in quotes without escapes",
-    "quotes": "read quotes other than double quotes",
-    "python": "read Python's or another spelling of true, false or null",
-    "number": "read a number in a notation that JSON does not have",
-    "nan": "wrote null for NaN, Infinity or undefined",
-    "bare": "read a string without quotes",
-    "bare_key": "read a key without quotes",
-    "comment": "removed a comment",
-    "trailing": "removed a superfluous comma",
-    "comma": "added a missing comma between two values",
-    "colon": "mended the colon between a key and its value",
-    "key": "dropped a key without a value",
-    "value": "dropped a value that is cut or out of range",
-    "package": "rebuilt the value with json-repair",
-}
+def read(
+    text: str, shapes: Shapes | None, max_depth: int | None, broken: bool = False
+) -> tuple[list[Document], list[tuple[int, str]]]:
+    """The values of a text, at least one, and the edits that were made, by their offsets.
 
-
-def read(text: str) -> tuple[list[Document], tuple[Note, ...]]:
-    """The values of a text, at least one, and notes of what was mended.
+    `broken`: there is no valid value at the beginning of the text. There are no edits if the
+    text is one valid value.
 
     Raises OutputError if there is none, or if the first is nested too deep.
     """
-    reader = Reader(text)
-    values = _sequence(reader.text)
-    if values is None and (fence := _FENCE.match(reader.text)):
-        values = _sequence(reader.text[fence.end() :].rstrip().removesuffix("```"))
-        if values is not None:
-            reader.note("around", 0)
-    documents = [Document(v) for v in values] if values else _documents(reader)
-    if all(d.lost and (isinstance(d.value, list) or not d.value) for d in documents):
-        rebuilt = _last_resort(reader.text)
-        if rebuilt is not None:
-            reader.notes = {"package": (0, 1)}
-            documents = [Document(rebuilt)]
+    reader = Reader(text, shapes, max_depth)
+    if broken and text[:1] in ("{", "["):
+        reader.failed = 0
+        whole = None
+    else:
+        whole = _whole(reader)
+    documents = whole or _documents(reader)
     documents = [d for d in documents if d.value or not d.lost]
     if not documents:
         raise OutputError(
@@ -76,91 +38,169 @@ def read(text: str) -> tuple[list[Document], tuple[Note, ...]]:
             text=text,
             hint="Ask the model to answer with one JSON object and nothing else.",
         )
-    notes = [Note("repaired", _sentence(kind, *at)) for kind, at in reader.notes.items()]
-    if len(documents) > 1:
-        notes.append(Note("repaired", f"Found {len(documents)} JSON values, not one."))
-    return documents, tuple(notes)
+    edits = reader.edits
+    if not edits and len(documents) == 1 and whole is None:
+        reader.edit("space", 0)
+    return documents, sorted(edits, key=itemgetter(0)) if len(edits) > 1 else edits
 
 
-def _sentence(kind: str, offset: int, times: int) -> str:
-    done = _DONE[kind]
-    often = f", {times} times" if times > 1 else ""
-    return f"{done[0].upper()}{done[1:]} (offset {offset}{often})."
-
-
-def _sequence(text: str) -> list[Any] | None:
-    """The values of a text that holds whole JSON values and nothing else, else None."""
-    values: list[Any] = []
-    end = 0
-    while (start := past_space(text, end)) < len(text):
-        if values and start == end and text[end - 1] not in '}]"' and text[start] not in '{["':
+def _whole(reader: Reader) -> list[Document] | None:
+    """The values of a text that holds whole JSON values and nothing else, fences apart."""
+    text = reader.text
+    fence, at, end = _unfenced(text)
+    documents: list[Document] = []
+    form = reader.shapes.root if reader.shapes else None
+    while (start := _past_space(text, at)) < end:
+        if documents and start == at and text[at - 1] not in "}]" and text[at] not in "{[":
             return None  # 2024-01-05 is three numbers to a decoder
-        try:
-            value, end = STRICT.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        value = reader.scan(start, form)
+        if value is NOTHING or reader.pos > end:
             return None
-        if too_deep(value, text[start:end]):
-            return None
-        values.append(value)
-    return values or None
+        documents.append(Document(value))
+        at = reader.pos
+    if fence and documents:
+        reader.edit("around", 0)
+    return documents or None
 
 
 def _documents(reader: Reader) -> list[Document]:
     """Every object and array in the reader's text, outermost ones only."""
     text = reader.text
+    form = reader.shapes.root if reader.shapes else None
+    if form is not None and not (form.may("object") or form.may("array")):
+        return _lone(reader, form)
+    braceless = None
+    opener = p.START.match(text) if text[:1] in ("{", "[") else None
+    if opener is None:
+        if text.startswith('"', first := _past_space(text, 0)):
+            # The beginning of a valid string, if no other quote follows.
+            alone = not p.STRING.match(text, first) and not p.CONTROL.search(text, first)
+            if alone and (torn := _lone(reader, form)):
+                return torn
+        opener = braceless = _braceless(text)
+        inside = _unfenced(text)
+        quoted = None if braceless else p.QUOTED.match(text, inside[1])
+        if quoted and text[inside[2] - 1] in p.QUOTES[quoted[1]]:
+            return _lone(reader, form)
+        opener = opener or p.ROUND.match(text)
     documents: list[Document] = []
     end = 0
-    opener = braceless = _BRACELESS.match(text)
-    while len(documents) < _MOST and (opener := opener or START.search(text, end)):
+    again = p.ESCAPED.search(text) if '\\"' in text else None
+    while True:
+        opener = opener or p.START.search(text, end)
+        if again and again.start() < end:
+            again = p.ESCAPED.search(text, end)
+        if again and (opener is None or again.start() <= opener.start()):
+            if text[end : again.start()].strip():
+                reader.edit("around", end)
+            inner, end = _unescaped(reader, again)
+            documents += inner
+            opener = None
+            continue
+        if opener is None:
+            break
         start = opener.end() if opener is braceless else opener.start()
         try:
-            documents.append(reader.read(start, braceless=opener is braceless))
+            document = reader.read(start, braceless=opener is braceless)
         except OutputError:
             if not documents:
                 raise
-            break
+            reader.edit("around", start)
+            return documents
         if text[end:start].strip():
-            reader.note("around", end)
+            reader.edit("around", end)
+        documents.append(document)
         opener, end = None, max(reader.pos, start + 1)
-    first = past_space(text, 0)
-    if not documents and text.startswith('"', first) and text.find('"', first + 1) < 0:
-        reader.pos = first
-        reader.note("cut", len(text))
-        return [Document(reader.string("member"), cut=True)]
-    if documents and text[end:].strip():
-        reader.note("around", end)
+    if not documents:
+        return _lone(reader, form)
+    if text[end:].strip():
+        reader.edit("around", end)
     return documents
 
 
-def _last_resort(text: str) -> Any:
-    """What json-repair makes of it, if that is made of nothing but what stands in the text.
+def _braceless(text: str) -> re.Match[str] | None:
+    """What is before the first key of an object whose opening brace is missing."""
+    found = p.BRACELESS.match(text)
+    if found is None and text.count("}") > text.count("{"):
+        found = p.LOOSE_BRACELESS.match(text)
+    return found
 
-    It finds lists in prose, so it gets only text that opens a value, and an object that it
-    takes for a list is refused.
-    """
-    start = opener.start() if (opener := START.search(text)) else past_space(text, 0)
-    text = text[start : start + _LAST_RESORT_CHARS + 1]
-    if len(text) > _LAST_RESORT_CHARS or not text.startswith(("{", "[", "(")):
-        return None
-    import json_repair
 
+def _unescaped(reader: Reader, found: re.Match[str]) -> tuple[list[Document], int]:
+    """The values in JSON whose quotes are all escaped, and where that ends."""
+    end = found.end()
+    if end < len(reader.text):  # at a quote that is not escaped: another value opens
+        end = found.start() + len(found[0].rstrip("{[, \t\r\n"))
+    body = reader.text[found.start() : end]
     try:
-        value = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return None
-    kinds = dict if text.startswith("{") else dict | list
-    if not isinstance(value, kinds) or not value or too_deep(value):
-        return None
-    pending: list[Any] = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            pending += item
-        elif isinstance(item, str):
-            if item not in text:
-                return None
-        elif not math.isfinite(item or 0):
-            return None
-    return value
+        plain = scanstring(f'"{body}"', 1, False)[0]
+    except ValueError:
+        plain = body.replace('\\"', '"')
+    reader.edit("escaped", found.start())
+    inner = Reader(plain, reader.shapes, reader.max_depth)
+    documents = _whole(inner) or _documents(inner)
+    for _, rule in inner.edits:
+        reader.edit(rule, found.start())
+    return documents, end
+
+
+def _lone(reader: Reader, form: Shape | None) -> list[Document]:
+    """The string that a whole text is; in other text only a value that the schema asks for."""
+    text = reader.text
+    fence, start, end = _unfenced(text)
+    if text[start : start + 1] not in p.QUOTES:
+        found = text.find('"', start) if form is not None and form.may("string") else -1
+        if found < 0:
+            return _token(reader, form)
+        reader.edit("around", start)
+        start = found
+    elif fence:
+        reader.edit("around", 0)
+    if start >= end:
+        return []
+    closers = p.QUOTES[text[start]]
+    if form is not None and (first := p.LINE_END.search(text, start + 1, end)):
+        reader.edit("around", first.end())
+        end = first.start() + 1
+    body = text[start + 1 : end - 1]
+    closed = end > start + 1 and text[end - 1] in closers
+    if closed and (len(body) - len(body.rstrip("\\"))) % 2 == 0:
+        if text[start] != '"':
+            reader.edit("quotes", start)
+        if (inner := p.STRING.match(text, start)) and inner.end() < end:
+            reader.edit("inner", inner.end() - 1)
+        return [Document(reader.decoded(start + 1, end - 1, text[start]))]
+    if text[start] != '"' or p.STRING.match(text, start):
+        return []
+    reader.torn = True
+    reader.edit("cut", len(text))
+    return [Document(reader.decoded(start + 1, len(text), '"'), cut=True)]
+
+
+def _token(reader: Reader, form: Shape | None) -> list[Document]:
+    """The number or literal in a text, if the schema asks for one and there is just one."""
+    if form is None or form.may("object") or form.may("array"):
+        return []
+    found = p.TOKENS.findall(reader.text)
+    if len(found) != 1:
+        return []
+    reader.edit("around", 0)
+    reader.pos = reader.text.index(found[0])
+    try:
+        return [Document(reader.lone(found[0], reader.pos, form))]
+    except Dropped:
+        return []
+
+
+def _unfenced(text: str) -> tuple[bool, int, int]:
+    """Whether a text is in a code fence, and from where to where its contents are."""
+    fence = p.FENCE.match(text)
+    if fence is None:
+        return False, _past_space(text, 0), len(text.rstrip(" \t\r\n"))
+    tail = p.FENCE_END.search(text, max(fence.end(), len(text) - 200))
+    return True, fence.end(), tail.start() if tail else len(text)
+
+
+def _past_space(text: str, at: int) -> int:
+    found = p.NOT_SPACE.search(text, at)
+    return found.start() if found else len(text)

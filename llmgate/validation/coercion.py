@@ -298,7 +298,7 @@ def _number(text: str) -> Any:
 
 def _parsed(text: str, kind: type) -> Any:
     try:
-        found = repair.loads(text)
+        found = repair.loads(text, max_depth=repair.MAX_DEPTH)
     except OutputError:
         return _GONE
     whole = len(found.values) == 1 and not found.truncated and not fault(found.value)

@@ -79,7 +79,7 @@ class Task(msgspec.Struct, frozen=True):
     def mend_text(self, text: str) -> tuple[str, tuple[Note, ...]]:
         """The text answer that satisfies the schema. Raises `OutputError` if there is none."""
         assert self.checker is not None
-        found = repair.loads(text, schema=self.checker.schema)
+        found = repair.loads(text, schema=self.checker.schema, max_depth=repair.MAX_DEPTH)
         _refuse_cut_string(found, text)
         value, notes = found.value, found.notes
         if problems := self.checker.problems(value):
@@ -100,7 +100,7 @@ class Task(msgspec.Struct, frozen=True):
                 return calls, ()
             return calls[:1], (dropped(len(calls) - 1),)
         try:
-            found = repair.loads(text, schema=self._call_schema(text))
+            found = repair.loads(text, schema=self._call_schema(text), max_depth=repair.MAX_DEPTH)
         except OutputError:
             return (), ()
         listed = [v for one in found.values for v in (one if isinstance(one, list) else [one])]
@@ -137,7 +137,7 @@ class Task(msgspec.Struct, frozen=True):
         if self.thoughts != "beside" or self.must_call or not text.lstrip().startswith("{"):
             return None
         try:
-            value = repair.loads(text).value
+            value = repair.loads(text, max_depth=repair.MAX_DEPTH).value
         except OutputError:
             return None
         if not isinstance(value, dict) or value.get(self.style.function_key) not in (None, "none"):
@@ -170,7 +170,7 @@ class Task(msgspec.Struct, frozen=True):
         try:
             value = json.loads(arguments)
         except (ValueError, RecursionError):
-            found = repair.loads(arguments, schema=self.schemas[name])
+            found = repair.loads(arguments, schema=self.schemas[name], max_depth=repair.MAX_DEPTH)
             value = found.value
             notes.extend(found.notes)
         if not isinstance(value, dict):
@@ -215,7 +215,7 @@ class Task(msgspec.Struct, frozen=True):
                 continue
             found = value[key]
             if isinstance(found, str) and found.lstrip().startswith("{"):
-                found = repair.loads(found).value
+                found = repair.loads(found, max_depth=repair.MAX_DEPTH).value
                 notes.append(Note("coerced", f"{key}: JSON inside a string was read as JSON"))
             if found is None:
                 return {}

@@ -103,7 +103,7 @@ def arguments_text(arguments: str) -> str:
     if isinstance(_decoded(text), dict):
         return text
     try:
-        value = repair.loads(text).value
+        value = repair.loads(text, max_depth=repair.MAX_DEPTH).value
     except OutputError:
         value = text
     return json.dumps(value if isinstance(value, dict) else {"value": value}, ensure_ascii=False)
