@@ -3,22 +3,21 @@
 A fault says what it did by changing the tokens, and the expected value where the contents of a
 string change with it. It leaves the original recoverable: what it does is undone by one kind of
 edit, and where that edit is possible in several places with different outcomes the case is
-ambiguous. `readings` finds those by trying every place, without any repairer.
+ambiguous: `repair_readings.py` finds those by trying every place, without any repairer.
 """
 
 from __future__ import annotations
 
-import copy
-import itertools
 import json
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+
+from benchmarks import repair_readings as readings
+from benchmarks import repair_string_faults as strings
+from benchmarks.repair_tokens import Doc, Token, index, insert, neighbours
 
 IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-CANDIDATES = 400
 END_TOKENS = ("<|im_end|>", "</s>", "<|eot_id|>", "<|>", "<|endoftext|>")
 BEFORE = (
     "Sure! Here is the JSON you asked for:\n\n",
@@ -41,117 +40,6 @@ COMMENTS = (
 )
 
 
-@dataclass
-class Token:
-    kind: str  # open close comma colon key string number literal space
-    text: str
-    path: tuple[Any, ...] = ()
-    clean: bool = True
-
-
-@dataclass
-class Doc:
-    """A value as tokens, the text around it, and what a reader should make of all that."""
-
-    tokens: list[Token]
-    value: Any
-    head: str = ""
-    tail: str = ""
-    used: set[str] = field(default_factory=set)
-    # How a case may have been meant otherwise: the text with one edit of the fault's own kind.
-    readings: Callable[[str], Iterator[str]] | None = None
-    # And as what a text it may be that is just cut.
-    cuts: Callable[[str], Iterator[str]] | None = None
-    second: bool = False
-
-    @property
-    def text(self) -> str:
-        return self.head + "".join(token.text for token in self.tokens) + self.tail
-
-    def of(self, *kinds: str) -> list[Token]:
-        return [token for token in self.tokens if token.kind in kinds and token.clean]
-
-    def copy(self) -> Doc:
-        return copy.deepcopy(self)
-
-
-def written(value: Any, rng: random.Random) -> Doc:
-    """A value as tokens, compact, tight or indented, with or without \\u escapes."""
-    indent = rng.choice((None, None, 2))
-    tight = rng.random() < 0.25
-    ascii_only = rng.random() < 0.5
-    gap = "" if tight else " "
-    tokens: list[Token] = []
-
-    def add(kind: str, text: str, path: tuple[Any, ...] = ()) -> None:
-        if text:
-            tokens.append(Token(kind, text, path))
-
-    def line(depth: int, after_comma: bool) -> None:
-        if indent is not None:
-            add("space", "\n" + " " * indent * depth)
-        elif after_comma:
-            add("space", gap)
-
-    def write(value: Any, path: tuple[Any, ...]) -> None:
-        if isinstance(value, dict | list):
-            add("open", "{" if isinstance(value, dict) else "[", path)
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            for number, (key, child) in enumerate(items):
-                if number:
-                    add("comma", ",")
-                line(len(path) + 1, bool(number))
-                if isinstance(value, dict):
-                    add("key", json.dumps(key, ensure_ascii=ascii_only), (*path, key))
-                    add("colon", ":")
-                    add("space", gap)
-                write(child, (*path, key))
-            if value:
-                line(len(path), False)
-            add("close", "}" if isinstance(value, dict) else "]", path)
-        elif isinstance(value, str):
-            add("string", json.dumps(value, ensure_ascii=ascii_only), path)
-        else:
-            kind = "literal" if value is None or isinstance(value, bool) else "number"
-            add(kind, json.dumps(value), path)
-
-    write(value, ())
-    return Doc(tokens, value)
-
-
-def set_at(doc: Doc, path: tuple[Any, ...], value: Any) -> None:
-    if not path:
-        doc.value = value
-        return
-    doc.value = copy.deepcopy(doc.value)
-    place = doc.value
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-
-
-def get_at(doc: Doc, path: tuple[Any, ...]) -> Any:
-    value = doc.value
-    for step in path:
-        value = value[step]
-    return value
-
-
-def _neighbours(doc: Doc, token: Token) -> tuple[Token | None, Token | None]:
-    at = next(i for i, other in enumerate(doc.tokens) if other is token)
-    before = next((t for t in reversed(doc.tokens[:at]) if t.kind != "space"), None)
-    after = next((t for t in doc.tokens[at + 1 :] if t.kind != "space"), None)
-    return before, after
-
-
-def _insert(doc: Doc, at: int, kind: str, text: str) -> None:
-    doc.tokens.insert(at, Token(kind, text, clean=False))
-
-
-def _index(doc: Doc, token: Token) -> int:
-    return next(i for i, other in enumerate(doc.tokens) if other is token)
-
-
 # The faults. Each returns whether it could be done.
 
 
@@ -159,20 +47,20 @@ def trailing_comma(doc: Doc, rng: random.Random) -> bool:
     places = [t for t in doc.of("close") if _before_kind(doc, t) not in ("open", "comma")]
     if not places:
         return False
-    _insert(doc, _index(doc, rng.choice(places)), "stray", rng.choice((",", ", ")))
+    insert(doc, index(doc, rng.choice(places)), "stray", rng.choice((",", ", ")))
     return True
 
 
 def _before_kind(doc: Doc, token: Token) -> str:
-    before, _ = _neighbours(doc, token)
+    before, _ = neighbours(doc, token)
     return before.kind if before else ""
 
 
 def missing_comma(doc: Doc, rng: random.Random) -> bool:
     places = []
     for token in doc.of("comma"):
-        at = _index(doc, token)
-        before, after = _neighbours(doc, token)
+        at = index(doc, token)
+        before, after = neighbours(doc, token)
         loose = at + 1 < len(doc.tokens) and doc.tokens[at + 1].kind == "space"
         # Two tokens that would run into each other are none any more.
         apart = before and after and (before.kind == "close" or after.kind == "open")
@@ -182,7 +70,7 @@ def missing_comma(doc: Doc, rng: random.Random) -> bool:
 
 
 def _drop(doc: Doc, token: Token) -> bool:
-    del doc.tokens[_index(doc, token)]
+    del doc.tokens[index(doc, token)]
     return True
 
 
@@ -198,8 +86,8 @@ def double_comma(doc: Doc, rng: random.Random) -> bool:
 def missing_colon(doc: Doc, rng: random.Random) -> bool:
     places = []
     for token in doc.of("colon"):
-        before, after = _neighbours(doc, token)
-        at = _index(doc, token)
+        before, after = neighbours(doc, token)
+        at = index(doc, token)
         if before is None or not before.text.endswith(('"', "'", "”")):
             continue  # its key would run into the value
         if doc.tokens[at + 1].kind == "space" or (after and after.kind in ("open", "number")):
@@ -216,41 +104,11 @@ def other_colon(doc: Doc, rng: random.Random) -> bool:
     return True
 
 
-def _requote(doc: Doc, opener: str, closer: str) -> bool:
-    strings = [t for t in doc.tokens if t.kind in ("key", "string")]
-    if "quotes" in doc.used or not strings:
-        return False
-    doc.used.add("quotes")
-
-    def inner(match: re.Match[str]) -> str:
-        if match[0] == '\\"':
-            return '"'
-        return "\\" + match[0] if match[0] == closer else match[0]
-
-    for token in strings:
-        if token.text[:1] == '"' and token.text[-1:] == '"':
-            body = token.text[1:-1]
-            if opener == "'":
-                body = re.sub(r"\\.|'", inner, body, flags=re.DOTALL)
-            elif closer in body or opener in body:
-                return False
-            token.text, token.clean = opener + body + closer, False
-    return True
-
-
-def single_quotes(doc: Doc, rng: random.Random) -> bool:
-    return _requote(doc, "'", "'")
-
-
-def smart_quotes(doc: Doc, rng: random.Random) -> bool:
-    return _requote(doc, "“", "”")
-
-
 def unquoted_keys(doc: Doc, rng: random.Random) -> bool:
     keys = [
         t
         for t in doc.of("key")
-        if IDENTIFIER.fullmatch(t.text[1:-1]) and doc.tokens[_index(doc, t) + 1].kind == "colon"
+        if IDENTIFIER.fullmatch(t.text[1:-1]) and doc.tokens[index(doc, t) + 1].kind == "colon"
     ]
     if not keys:
         return False
@@ -316,7 +174,7 @@ def comment(doc: Doc, rng: random.Random) -> bool:
     if len(doc.tokens) < 2:
         return False
     at = rng.randrange(1, len(doc.tokens))
-    _insert(doc, at, "comment", " " + rng.choice(COMMENTS) + " ")
+    insert(doc, at, "comment", " " + rng.choice(COMMENTS) + " ")
     return True
 
 
@@ -325,7 +183,7 @@ def missing_end(doc: Doc, rng: random.Random) -> bool:
     if doc.tail or doc.tokens[-1].kind != "close" or "restart" in doc.used:
         return False
     doc.used.add("end")
-    doc.readings = _closed
+    doc.readings = readings.closed
     count = 0
     most = rng.choice((1, 1, 2, 3))
     while count < most and doc.tokens and doc.tokens[-1].kind in ("close", "space"):
@@ -345,7 +203,7 @@ def missing_end(doc: Doc, rng: random.Random) -> bool:
 def extra_end(doc: Doc, rng: random.Random) -> bool:
     if doc.tokens[-1].kind != "close":
         return False
-    _insert(doc, len(doc.tokens), "extra", rng.choice(("}", "]", "}}", "\n}")))
+    insert(doc, len(doc.tokens), "extra", rng.choice(("}", "]", "}}", "\n}")))
     return True
 
 
@@ -355,28 +213,28 @@ def wrong_end(doc: Doc, rng: random.Random) -> bool:
         return False
     token = rng.choice(closers)
     token.text, token.clean = "]" if token.text == "}" else "}", False
-    doc.readings = _other_closers
+    doc.readings = readings.other_closers
     return True
 
 
 def lost_end(doc: Doc, rng: random.Random) -> bool:
     """Take a closing bracket away that is not at the end."""
-    closers = [t for t in doc.of("close") if (n := _neighbours(doc, t)[1]) and n.kind != "close"]
+    closers = [t for t in doc.of("close") if (n := neighbours(doc, t)[1]) and n.kind != "close"]
     if not closers:
         return False
     _drop(doc, rng.choice(closers))
-    doc.readings = _more_closers
+    doc.readings = readings.more_closers
     return True
 
 
 def extra_middle(doc: Doc, rng: random.Random) -> bool:
     """Double a closing bracket that is not at the end."""
-    closers = [t for t in doc.of("close") if (n := _neighbours(doc, t)[1]) and n.kind != "close"]
+    closers = [t for t in doc.of("close") if (n := neighbours(doc, t)[1]) and n.kind != "close"]
     if not closers:
         return False
     token = rng.choice(closers)
     token.text, token.clean = token.text * 2, False
-    doc.readings = _fewer_closers
+    doc.readings = readings.fewer_closers
     return True
 
 
@@ -436,7 +294,7 @@ def restart(doc: Doc, rng: random.Random) -> bool:
         return False
     doc.used.add("restart")
     doc.head = "{" + rng.choice((" ", "\n  ")) + json.dumps(key) + ": "
-    doc.readings = _unstarted
+    doc.readings = readings.unstarted
     return True
 
 
@@ -458,177 +316,6 @@ def two_values(doc: Doc, rng: random.Random) -> bool:
     return True
 
 
-def escaped(doc: Doc, rng: random.Random) -> bool:
-    """The whole text once more escaped, as in a string."""
-    body = "".join(token.text for token in doc.tokens)
-    if doc.tokens[0].kind != "open" or not any(t.kind in ("key", "string") for t in doc.tokens):
-        return False
-    if not all(token.clean for token in doc.tokens) or doc.head or doc.tail:
-        return False
-    if not re.match(r'[{\[]\s*"', body):
-        return False
-    text = json.dumps(body, ensure_ascii=False)[1:-1]
-    doc.tokens = [Token("escaped", text, clean=False)]
-    return True
-
-
-def _spoil(doc: Doc, rng: random.Random, change: Callable[[str], tuple[str, str] | None]) -> bool:
-    """Change the contents of a string value: to (raw text, expected value)."""
-    strings = [t for t in doc.of("string") if t.text.startswith('"')]
-    rng.shuffle(strings)
-    for token in strings:
-        changed = change(get_at(doc, token.path))
-        if changed is not None:
-            token.text, token.clean = f'"{changed[0]}"', False
-            set_at(doc, token.path, changed[1])
-            return True
-    return False
-
-
-def _escape(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def raw_control(doc: Doc, rng: random.Random) -> bool:
-    def change(value: str) -> tuple[str, str]:
-        at = rng.randrange(len(value) + 1)
-        mark = rng.choice(("\n", "\n\n", "\t", "\r\n", "\x0b"))
-        return _escape(value[:at]) + mark + _escape(value[at:]), value[:at] + mark + value[at:]
-
-    return _spoil(doc, rng, change)
-
-
-def bad_escape(doc: Doc, rng: random.Random) -> bool:
-    """Backslashes that are not escaped, none of which happens to be a valid escape; or \\'."""
-
-    def change(value: str) -> tuple[str, str] | None:
-        if "\\" in value and not re.search(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|$)', value):
-            return _escape(value).replace("\\\\", "\\"), value
-        if len(value) < 2 or "\\" in value or '"' in value:
-            return None
-        at = rng.randrange(1, len(value))
-        if rng.random() < 0.5:
-            return f"{_escape(value[:at])}\\'{_escape(value[at:])}", f"{value[:at]}'{value[at:]}"
-        mark = "\\" + rng.choice("dwsqc%-.(")
-        return _escape(value[:at]) + mark + _escape(value[at:]), value[:at] + mark + value[at:]
-
-    return _spoil(doc, rng, change)
-
-
-def inner_quotes(doc: Doc, rng: random.Random) -> bool:
-    """Quotes around a part of a string, not escaped; or those that are in it, not escaped."""
-
-    def change(value: str) -> tuple[str, str] | None:
-        if '"' in value:
-            raw = _escape(value).replace('\\"', '"')
-            return None if "\\" in raw else (raw, value)
-        words = [m.span() for m in re.finditer(r"[^\s]+(?: [^\s]+){0,2}", value)]
-        if not words:
-            return None
-        start, end = rng.choice(words)
-        if rng.random() < 0.3:  # code and speech, with what looks like structure in it
-            mark = rng.choice(('print("a", "b")', '"yes", "no"', 'd["k"]', '{"x": "y"}', '"5"" x'))
-            spoilt = f"{value[:end]} {mark}{value[end:]}"
-        else:
-            spoilt = f'{value[:start]}"{value[start:end]}"{value[end:]}'
-        return _escape(spoilt).replace('\\"', '"'), spoilt
-
-    if _spoil(doc, rng, change):
-        doc.readings = _fewer_quotes
-        return True
-    return False
-
-
-def lost_quote(doc: Doc, rng: random.Random) -> bool:
-    """A string without its opening or its closing quote."""
-    strings = [
-        t
-        for t in doc.of("string", "key")
-        if t.path and re.fullmatch(r'"[A-Za-z0-9](?:[^"\\\n]*[A-Za-z0-9])?"', t.text)
-        if t.kind == "string" or doc.tokens[_index(doc, t) + 1].kind == "colon"
-    ]
-    if not strings:
-        return False
-    token = rng.choice(strings)
-    token.text = token.text[1:] if rng.random() < 0.5 else token.text[:-1]
-    token.clean = False
-    doc.readings, doc.cuts = _more_quotes, _cut
-    return True
-
-
-# Other readings of a spoilt text: every single edit of the kind that would mend it.
-
-
-def _unstarted(text: str) -> Iterator[str]:
-    """The text without the prefix that is given twice."""
-    yield text[text.index("{", 1) :]
-
-
-def _other_closers(text: str) -> Iterator[str]:
-    for at, char in enumerate(text):
-        if char in "]}":
-            yield text[:at] + ("}" if char == "]" else "]") + text[at + 1 :]
-
-
-def _more_closers(text: str) -> Iterator[str]:
-    for at in range(1, len(text) + 1):
-        if at == len(text) or text[at] in ",]} \n" or text[at - 1] in ']}"':
-            yield text[:at] + "}" + text[at:]
-            yield text[:at] + "]" + text[at:]
-
-
-def _fewer_closers(text: str) -> Iterator[str]:
-    for at, char in enumerate(text):
-        if char in "]}":
-            yield text[:at] + text[at + 1 :]
-
-
-def _more_quotes(text: str) -> Iterator[str]:
-    for at in range(1, len(text)):
-        yield text[:at] + '"' + text[at:]
-
-
-def _cut(text: str) -> Iterator[str]:
-    """The text as one that is cut in a string or in a key."""
-    yield from _closed(text + '"')
-    yield from _closed(text + '": 0')
-
-
-def _closed(text: str) -> Iterator[str]:
-    """The text as one that is cut, with what is open closed."""
-    closers: list[str] = []
-    for found in re.finditer(r'"(?:[^"\\]|\\.)*"?|[{}\[\]]', text):
-        if found[0] in "{[":
-            closers.append("}" if found[0] == "{" else "]")
-        elif found[0] in "]}" and closers:
-            closers.pop()
-    yield text + "".join(reversed(closers))
-
-
-def _fewer_quotes(text: str) -> Iterator[str]:
-    """One, two or three of the quotes escaped; where the decoder stops says which can help."""
-    yield from _escaped_before(text, 3, CANDIDATES)
-
-
-def _escaped_before(text: str, most: int, tries: int) -> Iterator[str]:
-    pending = [(text, 0, 0)]
-    for spoilt, done, least in pending:
-        try:
-            json.loads(spoilt)
-        except json.JSONDecodeError as error:
-            if done == most or len(pending) > tries:
-                continue
-            stop = min(error.pos + 1, len(spoilt))
-            quotes = [m.end() - 1 for m in re.finditer(r'(?<!\\)"', spoilt[:stop])]
-            pending += [
-                (spoilt[:at] + "\\" + spoilt[at:], done + 1, at + 2)
-                for at in itertools.islice(reversed(quotes), 12)
-                if at >= least
-            ]
-        else:
-            yield spoilt
-
-
 RESTART = "restarted object"
 FAULTS: dict[str, Callable[[Doc, random.Random], bool]] = {
     "trailing comma": trailing_comma,
@@ -636,8 +323,8 @@ FAULTS: dict[str, Callable[[Doc, random.Random], bool]] = {
     "double comma": double_comma,
     "missing colon": missing_colon,
     "= or => for :": other_colon,
-    "single quotes": single_quotes,
-    "smart quotes": smart_quotes,
+    "single quotes": strings.single_quotes,
+    "smart quotes": strings.smart_quotes,
     "unquoted keys": unquoted_keys,
     "unquoted value": unquoted_value,
     "Python literals": python_literals,
@@ -657,18 +344,18 @@ FAULTS: dict[str, Callable[[Doc, random.Random], bool]] = {
     RESTART: restart,
     "echoed return": echo,
     "two objects": two_values,
-    "all escaped": escaped,
-    "raw control chars": raw_control,
-    "invalid escape": bad_escape,
-    "lost quote": lost_quote,
-    "inner quotes": inner_quotes,
+    "all escaped": strings.escaped,
+    "raw control chars": strings.raw_control,
+    "invalid escape": strings.bad_escape,
+    "lost quote": strings.lost_quote,
+    "inner quotes": strings.inner_quotes,
 }
 
 # Alone these are not ambiguous: what comes first, or stands at the end, decides.
 BRACKET_READINGS: dict[str, Callable[[str], Iterator[str]]] = {
-    "extra end": _fewer_closers,
-    "missing end": _closed,
-    "doubled brace": _unstarted,
+    "extra end": readings.fewer_closers,
+    "missing end": readings.closed,
+    "doubled brace": readings.unstarted,
 }
 BRACKET_FAULTS = {
     "missing end",
