@@ -38,6 +38,11 @@ class Containers(Scalars):
             text.count("{") != text.count("}") or text.count("[") != text.count("]")
         )
 
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is decoded at once any more, and nothing else is to be looked at."""
+        return self._scans < 0 and self.shapes is None and self.max_depth is None
+
     def scan(self, start: int, form: Shape | None) -> Any:
         """The value at `start` if it is valid to its end, where the position is then."""
         if self._scans < 0 or start == self.failed:

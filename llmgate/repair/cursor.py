@@ -10,6 +10,11 @@ from llmgate.repair.shapes import Shape, Shapes
 # How well: not at all, only if nothing else does, perhaps, well, certainly.
 NO, POOR, WEAK, GOOD, SURE = range(5)
 
+# More faults than this, and less text for each, and a text is not worth reading on.
+_MOST_FAULTS = 10_000
+_LEAST_DISTANCE = 16
+# What another language's notation needs everywhere is no fault each time.
+_FOREIGN = frozenset(("quotes", "bare_key", "python"))
 _STRUCTURE = frozenset('{}[]",:')
 Container = dict[str, Any] | list[Any]
 
@@ -25,6 +30,7 @@ class Cursor:
     def __init__(self, text: str, shapes: Shapes | None = None) -> None:
         self.edits: list[tuple[int, str]] = []
         self.rules: set[str] = set()
+        self.faults = 0
         end = len(text)
         while end and text[end - 1] not in "}{":
             while end and text[end - 1].isspace():
@@ -49,6 +55,12 @@ class Cursor:
     def edit(self, rule: str, offset: int | None = None) -> None:
         self.edits.append((self.pos if offset is None else offset, rule))
         self.rules.add(rule)
+        if rule not in _FOREIGN:
+            self.faults += 1
+
+    def noise(self) -> bool:
+        """Whether a text has so many faults that it is no JSON, and only costs time."""
+        return self.faults > _MOST_FAULTS and self.faults * _LEAST_DISTANCE > self.pos
 
     def faulty(self) -> bool:
         """Whether a fault was found already: then the text is no beginning of valid JSON."""

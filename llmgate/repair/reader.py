@@ -59,6 +59,9 @@ class Reader(Regular):
             if not self.after:
                 self.fast()
             self.step()
+            if self.noise():
+                self.cut = self.lost = True
+                self.stack = []
         if self.cut:
             self.edit("lost" if self.lost else "cut")
         nothing = self.dropped and not (self.paired or self.root or self.cut)

@@ -92,12 +92,40 @@ class Regular(Containers):
 
     def _opened(self) -> bool:
         """Read the object or array at the position; whether a comma was read behind it too."""
+        if self.spent:
+            self._descend()
+            return False
         self.open(self.next_form())
         if self.after and self.text.startswith(",", self.pos):
             self.comma, self.after = self.pos, False
             self.pos += 1
             return True
         return False
+
+    def _descend(self) -> None:
+        """Open an object, or as many arrays as open here, each the first item of the last."""
+        text, items = self.text, self.stack[-1]
+        if text[self.pos] == "{":
+            inner: dict[str, Any] = {}
+            if isinstance(items, dict):
+                items[self.key] = inner
+            else:
+                items.append(inner)
+            self.stack.append(inner)
+            self.dicts += 1
+            self.pos += 1
+            self.after, self.comma = False, -1
+            return
+        while text.startswith("[", self.pos):
+            deeper: list[Any] = []
+            if isinstance(items, dict):
+                items[self.key] = deeper
+            else:
+                items.append(deeper)
+            self.stack.append(deeper)
+            items = deeper
+            self.pos += 1
+        self.after, self.comma = False, -1
 
     def _foreign_members(self, items: dict[str, Any]) -> bool:
         """Read members in another language's notation; False if they are more unusual still."""

@@ -87,7 +87,7 @@ def _documents(reader: Reader) -> list[Document]:
     end = 0
     again = p.ESCAPED.search(text) if '\\"' in text else None
     while True:
-        opener = opener or p.START.search(text, end)
+        opener = opener or (None if reader.noise() else p.START.search(text, end))
         if again and again.start() < end:
             again = p.ESCAPED.search(text, end)
         if again and (opener is None or again.start() <= opener.start()):

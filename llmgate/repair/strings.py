@@ -105,10 +105,9 @@ class Strings(Cursor):
                 best = _End(fit, end, inner=inner, net=net)
             inner = True
             quotes += 1
-            if best.fit > NO:
-                self.looks -= 1 + (end - at >> 6)
-                if self.looks < 0:
-                    break
+            self.looks -= 1 + (end - at >> 6 if best.fit > NO else 0)
+            if self.looks < 0:
+                break
             at = end + 1
         if best.fit > NO:
             self.looks -= len(text) - at >> 6 if found is None else 0
