@@ -1,11 +1,11 @@
 """JSON Schemas and tool lists become GBNF; GBNF is checked, matched and loaded."""
 
-from llmgate.grammar.calls import compile_calls
-from llmgate.grammar.check import check
-from llmgate.grammar.closing import Closer
+from llmgate.grammar.calls.answers import compile_calls
+from llmgate.grammar.gbnf.check import check
+from llmgate.grammar.gbnf.closing import Closer
+from llmgate.grammar.gbnf.matcher import Matcher, Mismatch, begins, matches
 from llmgate.grammar.load import load
-from llmgate.grammar.matcher import Matcher, Mismatch, begins, matches
-from llmgate.grammar.schema import compile  # noqa: A004
+from llmgate.grammar.schema.compiler import compile  # noqa: A004
 from llmgate.grammar.values import CallShape, Grammar, Relaxed
 
 __all__ = [

@@ -137,7 +137,7 @@ class Builder:
                     self.use(other.removeprefix(prefix))
             return name
         if name == "string" and self.dialect.never:
-            from llmgate.grammar.until import free
+            from llmgate.grammar.calls.until import free
 
             return free(self, self.dialect.never)
         if name not in self.rules:

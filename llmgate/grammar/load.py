@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llmgate import resources
 from llmgate.errors import GrammarError
-from llmgate.grammar.check import check
+from llmgate.grammar.gbnf.check import check
 from llmgate.grammar.values import Grammar
 
 

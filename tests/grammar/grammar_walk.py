@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from llmgate.grammar.gbnf import Literal, Program, Symbol
+from llmgate.grammar.gbnf.program import Literal, Program, Symbol
 
 _SAMPLE = [ord(c) for c in 'abzAZ019 _-+./:{}[]"\\,\n\té€😀\x7f\u2028']
 

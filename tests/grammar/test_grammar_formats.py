@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmgate.grammar import Matcher, check, compile  # noqa: A004
-from llmgate.grammar.formats import BOUNDED, FORMATS, expression
-from llmgate.grammar.language import Language
+from llmgate.grammar.text.formats import BOUNDED, FORMATS, expression
+from llmgate.grammar.text.language import Language
 
 LABEL = "a" * 63
 

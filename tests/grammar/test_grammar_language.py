@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from llmgate.grammar import Matcher, check
 from llmgate.grammar.builder import Builder
-from llmgate.grammar.language import Language
-from llmgate.grammar.regex import Inexact, TooLarge
+from llmgate.grammar.text.language import Language
+from llmgate.grammar.text.regex import Inexact, TooLarge
 
 PATTERNS = [
     "^[a-z]+$", "wifi", "^.{1,2}$", "^[^\\s]*$", "[ab]1$", "^$|(^(?:\\S+\\s+){0,3}\\S+$)", "a|b|c",

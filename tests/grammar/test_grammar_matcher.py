@@ -11,7 +11,7 @@ from grammar_walk import Walker
 
 from llmgate.errors import GrammarError
 from llmgate.grammar import Matcher, begins, check, matches
-from llmgate.grammar.gbnf import Program, Symbol
+from llmgate.grammar.gbnf.program import Program, Symbol
 
 # Each of these has a number of ways to read a text that doubles with every character.
 AMBIGUOUS = [

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmgate.grammar.charsets import ALL, both, category, complement, folded, has, of, union
-from llmgate.grammar.expressions import Chars, Repeat
-from llmgate.grammar.language import Language
-from llmgate.grammar.regex import Inexact, TooLarge, parse
+from llmgate.grammar.text.charsets import ALL, both, category, complement, folded, has, of, union
+from llmgate.grammar.text.expressions import Chars, Repeat
+from llmgate.grammar.text.language import Language
+from llmgate.grammar.text.regex import Inexact, TooLarge, parse
 
 # What each is found in, and what it is not found in, with bars between; None where there is none.
 MEANINGS: dict[str, tuple[str | None, str | None]] = {

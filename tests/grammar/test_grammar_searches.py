@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from llmgate.grammar import automaton
-from llmgate.grammar.automaton import determined, empty, matches
-from llmgate.grammar.language import Language, machine
-from llmgate.grammar.regex import TooLarge
+from llmgate.grammar.text import automaton
+from llmgate.grammar.text.automaton import determined, empty, matches
+from llmgate.grammar.text.language import Language, machine
+from llmgate.grammar.text.regex import TooLarge
 
 PATTERNS = (
     "a", "ab", "^a", "b$", "^(?:ab)+$", "^[a-c]{1,3}$", "(a|bc)", r"^\S+$", "^.{2,4}$", "[^a]",

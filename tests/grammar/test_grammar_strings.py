@@ -8,9 +8,9 @@ import pytest
 
 from llmgate.grammar import Matcher, check
 from llmgate.grammar.builder import MOST_REPETITIONS, Builder
-from llmgate.grammar.facts import Facts
-from llmgate.grammar.language import Language
-from llmgate.grammar.strings import allowed, enumeration, other_key, string
+from llmgate.grammar.schema.facts import Facts
+from llmgate.grammar.schema.strings import allowed, enumeration, other_key, string
+from llmgate.grammar.text.language import Language
 
 
 def facts(

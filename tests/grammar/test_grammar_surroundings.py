@@ -6,7 +6,7 @@ import pytest
 
 from llmgate.grammar import Grammar, Matcher, check, compile_calls
 from llmgate.grammar.builder import Builder
-from llmgate.grammar.until import Word, free, text_rule, until, word
+from llmgate.grammar.calls.until import Word, free, text_rule, until, word
 from llmgate.styles import STYLES
 from llmgate.types import Tool
 

@@ -1,0 +1,1 @@
+"""Tool calls → GBNF, in every style."""

@@ -1,0 +1,1 @@
+"""GBNF itself: read, checked, followed through a text."""
