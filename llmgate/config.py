@@ -17,7 +17,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -37,41 +37,94 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds: to connect, until the first piece of an answer, and between pieces."""
+    """Seconds: to connect, until the first piece of an answer, between pieces, and for all."""
 
     connect: Seconds = 5.0
     first_token: Seconds = 600.0
     between_tokens: Seconds = 120.0
+    total: Seconds | None = None
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """One of several servers of the same model; what is None is as in the model's own settings."""
+
+    url: str
+    api_key: str | None = None
+    model: str | None = None
+    weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
     """One `[models.NAME]` table.
 
-    `wrapper` is the name of a template, `model` for the model's own, or `auto` for that and
-    ChatML where it has none. `options` are the wrapper's. `context` is in tokens (None: what the
-    model was trained for, at most 8192 in process), `queue` the number of requests that may wait,
-    `gpu_layers` -1 for all.
+    What it is: `backend`, and `path` (a file, in process) or `url`, `api_key` and `headers` (a
+    server); `model` is its name there, `api_version` that of an old Azure address, `extra` are
+    fields sent as they are with every request. `embedding`: the model in process makes vectors.
+
+    How it is asked: `wrapper` is the name of a template, `model` for the model's own, or `auto`
+    for that and ChatML where it has none; `options` are the wrapper's. `constraint` says what
+    answers are held to, `auto` for the best the backend has. `context` is in tokens (None: what
+    the model was trained for, at most 8192 in process), `reply_tokens` of them are kept for the
+    answer where the request does not say how long it may be, and `overflow` says whether a prompt
+    that is too long is refused or loses its oldest messages. `gpu_layers` is -1 for all.
+
+    How it is reached: `aliases` are further names, `*` standing for anything; `fallbacks` are
+    the models asked when this one fails; `replicas` are servers beside `url`, chosen by
+    `balance`. `concurrency` requests run at a time on each (None: no limit), `queue` may wait.
+    `retries` is how often a request is sent again while nothing of its answer was passed on.
+    A server that failed is left alone for `cooldown` seconds and looked at every `health`
+    seconds. `cache` is for how many seconds an answer to the same request is kept (0: not at all).
     """
 
     backend: str = "embedded"
     path: str | None = None
     url: str | None = None
     api_key: str | None = None
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    model: str | None = None
+    api_version: str | None = None
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
+    embedding: bool = False
     wrapper: str = "auto"
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     sampling: Sampling = Sampling()
+    constraint: Literal["auto", "grammar", "schema", "none"] = "auto"
     context: Positive | None = None
+    reply_tokens: Positive = 256
+    overflow: Literal["refuse", "drop_oldest"] = "refuse"
     threads: Positive | None = None
     gpu_layers: int = -1
+    aliases: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    balance: Literal["least_busy", "weighted"] = "least_busy"
+    concurrency: Positive | None = None
     queue: Count = 32
+    retries: Count = 2
+    cooldown: Seconds = 30.0
+    health: Seconds = 15.0
+    cache: Annotated[float, Meta(ge=0)] = 0.0
     timeouts: Timeouts = Timeouts()
+
+
+class KeySettings(msgspec.Struct, frozen=True):
+    """One `[server.keys.NAME]` table: a client's key and what it may use in a minute.
+
+    `models` are the names that it may ask for, `*` standing for anything.
+    """
+
+    key: str
+    requests: Positive | None = None
+    tokens: Positive | None = None
+    models: tuple[str, ...] = ("*",)
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
     """The `[server]` table.
 
     `max_body` is in bytes; `hosts` are further names under which the server is reached,
-    `origins` the web pages (`https://example.org`) that may call it.
+    `origins` the web pages (`https://example.org`) that may call it. `keys` are further clients,
+    each with limits of its own. `usage_log` is a file that gets one line of JSON for each request.
     """
 
     host: str = "127.0.0.1"
@@ -80,6 +133,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     max_body: Positive = 4 * 1024 * 1024
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    keys: dict[str, KeySettings] = msgspec.field(default_factory=dict)
+    usage_log: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):

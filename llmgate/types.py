@@ -20,7 +20,9 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something the client did not ask for, or asked for and did not get.
 
     `code` is stable and for programs: `repaired`, `coerced`, `dropped`, `retried`, `closed`,
-    `truncated`, `ignored_parameter`, `unconstrained`. `message` is one sentence for a person.
+    `truncated`, `ignored_parameter`, `unconstrained`, `constraint` (weaker than a grammar),
+    `trimmed` (old messages left out), `estimated` (tokens were not counted exactly), `fallback`,
+    `cached`. `message` is one sentence for a person.
     """
 
     code: str
@@ -96,7 +98,8 @@ class Request(msgspec.Struct, frozen=True):
     `schema` is the JSON Schema that a text answer must satisfy (`response_format`);
     `grammar` a GBNF text of the client's own. `parallel` allows several calls in one answer; None
     leaves that to the wrapper's style of calls.
-    `notes` say what of the client's body could not be honoured.
+    `notes` say what of the client's body could not be honoured. `conversation` is what the client
+    calls the conversation, so that its turns meet the same replica and its warm cache.
     """
 
     model: str
@@ -109,6 +112,7 @@ class Request(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     notes: tuple[Note, ...] = ()
+    conversation: str | None = None
 
     def tool(self, name: str) -> Tool | None:
         """The tool of that name, if the request has one."""
@@ -125,6 +129,9 @@ class Prompt(msgspec.Struct, frozen=True):
     With `triggers` the grammar is lazy: it holds from the first place where the answer contains
     one of these strings, which is part of what it matches (`Caps.triggers`). `preserved` are
     strings that have to be seen in the answer even where they are control tokens of the model.
+    `schema` is the JSON Schema of all that is still to be written, behind `prefill`: for backends
+    that take schemas in place of grammars (`Caps.schema`). `slot` is a hint: prompts with the same
+    one share their beginning.
     """
 
     text: str
@@ -134,6 +141,8 @@ class Prompt(msgspec.Struct, frozen=True):
     prefill: str = ""
     triggers: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()
+    schema: JSONSchema | None = None
+    slot: str | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -229,10 +238,21 @@ class ChatTemplate(msgspec.Struct, frozen=True):
     tools: str | None = None
 
 
+class Embeddings(msgspec.Struct, frozen=True):
+    """A vector for each text, in their order; `usage.prompt` counts the tokens of all texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    notes: tuple[Note, ...] = ()
+
+
 class Caps(msgspec.Struct, frozen=True):
     """What a backend can do, as far as it is known: more of it once the backend has started.
 
     `context` is in tokens. `triggers`: grammars may be lazy. `template` is that of the model.
+    `schema`: whole answers can be held to a JSON Schema. `chat`: it answers messages, with calls
+    already read, and completes no prompts. `embed`: it makes vectors of texts. `truncates`: it
+    cuts prompts that are too long without a word, so they have to be counted beforehand.
     """
 
     grammar: bool = False
@@ -240,3 +260,7 @@ class Caps(msgspec.Struct, frozen=True):
     context: int | None = None
     triggers: bool = False
     template: ChatTemplate | None = None
+    schema: bool = False
+    chat: bool = False
+    embed: bool = False
+    truncates: bool = False

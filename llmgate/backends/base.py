@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from llmgate.types import Caps, Delta, Prompt
+from llmgate.types import Caps, Delta, Embeddings, Prompt, Request
 
 
 class Backend(Protocol):
@@ -28,6 +28,21 @@ class Backend(Protocol):
 
     def complete(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """Complete the prompt, yielding deltas."""
+        ...
+
+    def chat(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer messages, calls included, where `caps.chat`; raises `Unsupported` elsewhere.
+
+        The arguments of calls are as the model wrote them: nothing has checked them.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """A vector for each text where `caps.embed`; raises `Unsupported` elsewhere."""
+        ...
+
+    async def models(self) -> tuple[str, ...]:
+        """The names of the models that can be asked for there."""
         ...
 
     async def count(self, text: str) -> int:

@@ -1,40 +1,26 @@
-"""The pipeline: request → route → wrapper → backend → wrapper → answer, with one retry.
-
-async with Gateway.open(config.load()) as gateway:
-    completion = await gateway.complete(Request(model="llmgate-tiny", messages=...))
-"""
+"""The gateway: answers requests by routes, with one retry that says what was wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from llmgate.backends import Backend, open_backend
+from llmgate.backends import open_backend
 from llmgate.config import Settings, with_facts
 from llmgate.errors import ConfigError, ContextOverflow, LlmgateError, OutputError, UnknownModel
-from llmgate.types import Completion, Delta, Message, Note, Prompt, Request, Sampling, Usage
-from llmgate.wrappers import ModelWrapper, Wrapper, open_wrapper
+from llmgate.gateway.generation import Observer, Route, generate
+from llmgate.types import Completion, Delta, Message, Note, Request, Usage
+from llmgate.wrappers import open_wrapper
 
 logger = logging.getLogger("llmgate.gateway")
 
 _UNCONSTRAINED = "the backend took a grammar and did not keep to it"
-
-# Called with the prompt and the model's raw text when a generation has ended.
-Observer = Callable[[Prompt, str], None]
-
-
-class Route(msgspec.Struct, frozen=True):
-    """What stands behind a model's name; `sampling` is used where a request says nothing."""
-
-    backend: Backend
-    wrapper: Wrapper | ModelWrapper
-    sampling: Sampling = Sampling()
 
 
 class Gateway:
@@ -123,7 +109,7 @@ class Gateway:
             kept: list[Delta] = []
             passed_on = False
             try:
-                async with aclosing(_generate(route, current, observer)) as deltas:
+                async with aclosing(generate(route, current, observer)) as deltas:
                     async for delta in deltas:
                         if delta.usage is not None:
                             usage = usage.plus(delta.usage)
@@ -157,40 +143,6 @@ class Gateway:
                 if delta.finish is not None:
                     yield delta
             return
-
-
-async def _generate(
-    route: Route, request: Request, observer: Observer | None
-) -> AsyncGenerator[Delta, None]:
-    """One generation, rendered and parsed."""
-    wrapper = await _wrapper(route)
-    prompt = wrapper.render(request, route.backend.caps)
-    deltas = route.backend.complete(prompt)
-    if observer is not None:
-        deltas = _observed(deltas, prompt, observer)
-    async with aclosing(wrapper.parse(deltas, request, prompt)) as parsed:
-        async for delta in parsed:
-            yield delta
-
-
-async def _wrapper(route: Route) -> Wrapper:
-    """The wrapper, once the backend has said what template its model has, if that is needed."""
-    if isinstance(route.wrapper, ModelWrapper) and route.backend.caps.template is None:
-        await route.backend.start()
-    return route.wrapper.of(route.backend.caps)
-
-
-async def _observed(
-    deltas: AsyncGenerator[Delta, None], prompt: Prompt, observer: Observer
-) -> AsyncGenerator[Delta, None]:
-    text: list[str] = []
-    try:
-        async with aclosing(deltas):
-            async for delta in deltas:
-                text.append(delta.text)
-                yield delta
-    finally:
-        observer(prompt, "".join(text))
 
 
 def _corrected(request: Request, error: OutputError) -> Request:
