@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from llmgate.errors import Unsupported
 from llmgate.types import Caps, Delta, Embeddings, Prompt, Request
 
 
@@ -56,3 +57,21 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Let go of everything it holds. Idempotent."""
         ...
+
+
+class Completes:
+    """What a backend that completes prompts, and does nothing else, says to the rest."""
+
+    name: str
+
+    def chat(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Raises `Unsupported`."""
+        raise Unsupported(f"The model {self.name!r} is asked with prompts, not with messages.")
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Raises `Unsupported`."""
+        raise Unsupported(f"The model {self.name!r} makes no embeddings.", param="model")
+
+    async def models(self) -> tuple[str, ...]:
+        """The one model."""
+        return (self.name,)

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from llmgate import errors, resources
+from llmgate.backends.base import Completes
 from llmgate.backends.pipe import (
     Cancel,
     Count,
@@ -58,7 +59,7 @@ _PROBLEMS: dict[str, type[errors.LlmgateError]] = {
 }
 
 
-class EmbeddedBackend:
+class EmbeddedBackend(Completes):
     """Completes prompts with a GGUF file, one at a time, the others waiting in line.
 
     The process is started by `start` or the first request. If it dies, the request it was
@@ -66,7 +67,7 @@ class EmbeddedBackend:
     """
 
     def __init__(self, model: str, path: Path, settings: ModelSettings) -> None:
-        self._model = model
+        self.name = model
         self._path = path
         self._settings = settings
         self._caps = Caps(grammar=True, tokenize=True, triggers=True)
@@ -112,7 +113,7 @@ class EmbeddedBackend:
         frame = _pack(Run(request, prompt))
         if self._present > self._settings.queue:
             raise BackendBusy(
-                f"The model {self._model!r} is answering, and {self._settings.queue} requests "
+                f"The model {self.name!r} is answering, and {self._settings.queue} requests "
                 "wait already.",
                 retry_after=max(1.0, self._pace),
                 hint="Try again later, or raise `queue` in its settings.",
@@ -204,7 +205,7 @@ class EmbeddedBackend:
             # It may hang in the C library, where no cancel reaches it.
             worker.kill()
             raise BackendTimeout(
-                f"The model {self._model!r} wrote nothing for {seconds:g} seconds.",
+                f"The model {self.name!r} wrote nothing for {seconds:g} seconds.",
                 hint="`timeouts` in its settings says how long that may take.",
             ) from None
 
@@ -213,10 +214,10 @@ class EmbeddedBackend:
             return _PROBLEMS.get(report.kind, BackendError)(report.message)
         if report is None:
             return BackendUnreachable(
-                f"The process of the model {self._model!r} is gone: {worker.death}",
+                f"The process of the model {self.name!r} is gone: {worker.death}",
                 hint=None if self._closed else "The next request starts it again.",
             )
-        return BackendError(f"The process of the model {self._model!r} sent {report!r}.")
+        return BackendError(f"The process of the model {self.name!r} sent {report!r}.")
 
     def _running(self) -> Worker | None:
         worker = self._worker
@@ -225,7 +226,7 @@ class EmbeddedBackend:
     async def _ready_worker(self) -> Worker:
         """The running process, started if need be; those who wait for a start share it."""
         if self._closed:
-            raise BackendUnreachable(f"The model {self._model!r} is closed.")
+            raise BackendUnreachable(f"The model {self.name!r} is closed.")
         if worker := self._running():
             return worker
         if self._launching is None:
@@ -256,11 +257,11 @@ class EmbeddedBackend:
                 worker = await self._again(died)
         except LoadFailed as failed:
             raise BackendUnreachable(
-                f"The model {self._model!r} is not available: {failed}"
+                f"The model {self.name!r} is not available: {failed}"
             ) from None
         except (WorkerDied, OSError) as died:
             raise BackendUnreachable(
-                f"The process of the model {self._model!r} could not be started: {died}"
+                f"The process of the model {self.name!r} could not be started: {died}"
             ) from None
         return worker
 
@@ -275,7 +276,7 @@ class EmbeddedBackend:
             "%r was tried out. It runs without its extra buffer types now, which may be slower. "
             "docs/configuration.md says how to build it anew.",
             str(died).removeprefix("it was ended by ").rstrip("."),
-            self._model,
+            self.name,
         )
         return worker
 
@@ -307,7 +308,7 @@ class EmbeddedBackend:
             _LOG.warning(
                 "The model %r was trained for a context of %d tokens and runs with %d: "
                 "long answers may make no sense.",
-                self._model,
+                self.name,
                 ready.trained,
                 ready.context,
             )

@@ -83,8 +83,17 @@ def inner(value: Any) -> Failure:
     )
 
 
-def classify(failure: Failure, status: int, where: str, retry_after: str | None) -> LlmgateError:
-    """The error to raise for an answer with that HTTP status from the server at `where`."""
+def classify(
+    failure: Failure,
+    status: int,
+    where: str,
+    retry_after: str | None,
+    kind: str = "llama-server",
+) -> LlmgateError:
+    """The error to raise for an answer with that HTTP status from the server at `where`.
+
+    `kind` is what kind of server should be there.
+    """
     if failure.status is not None and status < 400:
         status = failure.status
     said = f"The server at {where} says: {failure.message or 'nothing'} (status {status})"
@@ -93,8 +102,10 @@ def classify(failure: Failure, status: int, where: str, retry_after: str | None)
     if status in (401, 403):
         return BackendRejected(said, hint="Check `api_key` in the model's settings.")
     if status == 404:
-        return BackendRejected(said, hint="Check `url`: it should be a llama-server.")
+        return BackendRejected(said, hint=f"Check `url` (it should be a {kind}) and `model`.")
     if status == 429:
+        return BackendBusy(said, retry_after=_seconds(retry_after))
+    if status == 503 and "busy" in failure.message.lower():
         return BackendBusy(said, retry_after=_seconds(retry_after))
     if status == 503:
         return BackendUnreachable(said, hint="It may still be loading its model: try again.")

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmgate.types import ChatTemplate, Prompt, Usage
-
-PROBE_ANSWER = "llmgate-probe"
-PROBE = {
-    "prompt": "A word:",
-    # One answer, but for rules, classes, repetition and choice, as in the grammars to come.
-    "grammar": 'root ::= "llm" [g] rest{1,1}\nrest ::= "ate" ("-" | "-") "probe"',
-    "n_predict": 4,
-    "temperature": 0.0,
-    "cache_prompt": False,
-}
+from llmgate.types import ChatTemplate, Delta, Finish, Note, Prompt, Usage
 
 
 def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
@@ -43,19 +33,30 @@ def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
     return {"prompt": text, "stream": True, "cache_prompt": True, **chosen}
 
 
-class Ending:
-    """Leaves out the control token that ended an answer, shown where it is to be preserved.
+class AnswerReader:
+    """Reads the replies to one request, see `llmgate.backends.http.Reader`.
 
-    Whether it is the end is clear with the next event: this is where it is held back till then.
+    Leaves out the control token that ended the answer, shown where it is to be preserved. Whether
+    it is the end is clear with the next reply: this is where it is held back till then.
     """
 
-    def __init__(self, preserved: tuple[str, ...]) -> None:
+    def __init__(self, preserved: tuple[str, ...] = ()) -> None:
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+        self.complete = False
         self._preserved = sorted((text for text in preserved if text), key=len, reverse=True)
         self._held = ""
         self._at: Any = None
 
-    def take(self, reply: dict[str, Any]) -> str:
-        """The text that can be passed on with this event."""
+    def take(self, reply: dict[str, Any]) -> list[Delta]:
+        """The deltas of one reply."""
+        deltas = [Delta(text)] if (text := self._text(reply)) else []
+        if reply.get("stop") is True:
+            deltas += self._end(reply)
+        return deltas
+
+    def _text(self, reply: dict[str, Any]) -> str:
+        """The text that can be passed on with this reply."""
         text, held, self._held = str(reply.get("content") or ""), self._held, ""
         tokens = reply.get("tokens_predicted")
         if reply.get("stop") is True:
@@ -64,6 +65,17 @@ class Ending:
         self._at = tokens
         self._held = next((mark for mark in self._preserved if text.endswith(mark)), "")
         return held + text.removesuffix(self._held)
+
+    def _end(self, reply: dict[str, Any]) -> list[Delta]:
+        """What the reply that says `stop` tells of the answer."""
+        kind = reply.get("stop_type")
+        length = kind == "limit" or bool(reply.get("stopped_limit"))
+        self.usage = usage_of(reply)
+        self.finish, self.complete = "length" if length else "stop", True
+        if reply.get("truncated") and not length:
+            message = "The server dropped a part of the text to make it fit its context."
+            return [Delta(note=Note("truncated", message))]
+        return []
 
 
 def template_of(props: dict[str, Any]) -> ChatTemplate | None:

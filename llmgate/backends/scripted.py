@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmgate.backends.base import Completes
 from llmgate.backends.stops import Stops
 from llmgate.config import ModelSettings
 from llmgate.errors import BackendUnreachable, ConfigError
@@ -25,7 +26,7 @@ class _Play(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: ChatTemplate | str | None = None
 
 
-class ScriptedBackend:
+class ScriptedBackend(Completes):
     """Answers with a script: texts, lists of pieces, or exceptions to raise, in their order.
 
         backend = ScriptedBackend(["Hello.", ["It ", "is ", "late."], BackendTimeout("…")])
@@ -50,6 +51,7 @@ class ScriptedBackend:
         if template is not None:
             known = ChatTemplate(template) if isinstance(template, str) else template
             self._caps = msgspec.structs.replace(self._caps, template=known)
+        self.name = "scripted"
         self.prompts: list[Prompt] = []
         self.cancelled = 0
 

@@ -23,6 +23,9 @@ class Events:
     name `error`. Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
+    types = ("text/event-stream",)
+    open_end = False
+
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[str] = []

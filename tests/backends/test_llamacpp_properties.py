@@ -12,7 +12,7 @@ from asking import answer, text
 from made_up import LAST, URL, Server, backend_of, error_of, events, stream
 
 from llmgate import grammar
-from llmgate.backends import llamacpp
+from llmgate.backends import http
 from llmgate.backends.llamacpp import LlamaCppBackend
 from llmgate.config import ModelSettings
 from llmgate.errors import BackendUnreachable, Unsupported
@@ -100,14 +100,14 @@ async def test_the_token_that_ended_an_answer_is_not_part_of_it(response, conten
 
 
 async def test_a_server_that_holds_to_grammars_is_left_alone(caplog):
-    server = Server(lambda request: httpx.Response(200, json={"content": "llmg", "stop": True}))
+    server = Server(lambda request: stream(events({**LAST, "content": "llmg"})))
     backend = backend_of(server)
     for _ in range(3):
         await backend.start()
     assert backend.caps.grammar
     assert not caplog.records
     assert [request.url.path for request in server.requests].count("/completion") == 1
-    assert not json.loads(server.requests[-1].content).get("stream")
+    assert server.body["cache_prompt"] is False
     grammar.check(server.body["grammar"])
     assert server.body["n_predict"] < 10
     await backend.aclose()
@@ -115,7 +115,7 @@ async def test_a_server_that_holds_to_grammars_is_left_alone(caplog):
 
 @pytest.mark.parametrize("content", ["The word is", "", "llmgate-probe!", None])
 async def test_a_server_that_only_claims_to_hold_to_grammars_is_found_out(content, caplog):
-    server = Server(lambda request: httpx.Response(200, json={"content": content, "stop": True}))
+    server = Server(lambda request: stream(events({**LAST, "content": content})))
     backend = backend_of(server)
     await backend.start()
     assert not backend.caps.grammar
@@ -127,7 +127,7 @@ async def test_a_server_that_only_claims_to_hold_to_grammars_is_found_out(conten
 
 
 async def test_a_server_that_is_too_busy_to_be_tried_is_believed(monkeypatch, caplog):
-    monkeypatch.setattr(llamacpp, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(http, "_PROBE_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
 
     async def busy(request: httpx.Request) -> httpx.Response:
@@ -151,8 +151,8 @@ async def test_a_server_that_is_still_loading_is_tried_with_the_first_request():
             return error_of(503, "unavailable_error", "Loading model")
         if request.url.path == "/completion":
             completions.append(json.loads(request.content))
-            if not completions[-1].get("stream"):
-                return httpx.Response(200, json={"content": "Once", "stop": True})
+            if "grammar" in completions[-1]:
+                return stream(events({**LAST, "content": "Once"}))
             return stream(events({"content": "a"}, LAST))
         return httpx.Response(200, json={"chat_template": "{{ x }}"})
 
