@@ -19,12 +19,21 @@ from llmgate.backends.server import Server, encode
 from llmgate.backends.sse import Events
 from llmgate.backends.stops import Stops
 from llmgate.config import ModelSettings
-from llmgate.errors import BackendTimeout, BackendUnreachable, LlmgateError, Unsupported
+from llmgate.errors import (
+    BackendRejected,
+    BackendTimeout,
+    BackendUnreachable,
+    LlmgateError,
+    Unsupported,
+)
 from llmgate.types import Caps, Delta, Finish, Note, Prompt, Sampling, Usage
 
 _PROBE_SECONDS = 2.0
 _SHOWN = 200
 _LOG = logging.getLogger(__name__)
+
+# What servers call the constraint when they refuse one.
+_CONSTRAINT_WORDS = ("grammar", "schema", "format", "structured", "guided", "ebnf", "sampler")
 
 PROBE_ANSWER = "llmgate-probe"
 # One answer, but for rules, classes, repetition and choice, as in the grammars to come.
@@ -160,8 +169,21 @@ class HTTPBackend(Completes, ABC):
         await self.prepare()
         for note in self.notes(prompt):
             yield Delta(note=note)
-        body, reader = self.body_of(prompt), self.reader(prompt)
-        async with aclosing(self.answer(self.path, body, reader, prompt.stop)) as deltas:
+        said = False
+        try:
+            async with aclosing(self._answered(prompt)) as deltas:
+                async for delta in deltas:
+                    said = True
+                    yield delta
+            return
+        except BackendRejected as error:
+            if said or not _about_constraints(error, prompt):
+                raise
+            refusal = str(error)
+        # The check and the retry of the engine hold the guarantee without it, too.
+        yield Delta(note=Note("constraint", f"not constrained, the server refused: {refusal}"))
+        free = msgspec.structs.replace(prompt, grammar=None, schema=None, triggers=())
+        async with aclosing(self._answered(free)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -238,6 +260,9 @@ class HTTPBackend(Completes, ABC):
         finish = "stop" if stops.found or reader.finish is None else reader.finish
         yield Delta(finish=finish, usage=usage)
 
+    def _answered(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+        return self.answer(self.path, self.body_of(prompt), self.reader(prompt), prompt.stop)
+
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this without making anybody wait."""
 
@@ -298,3 +323,11 @@ class HTTPBackend(Completes, ABC):
                 said[:_SHOWN],
                 self.name,
             )
+
+
+def _about_constraints(error: BackendRejected, prompt: Prompt) -> bool:
+    """Whether a server seems to refuse a prompt for the grammar or the schema that came with it."""
+    if prompt.grammar is None and prompt.schema is None:
+        return False
+    said = error.message.lower()
+    return any(word in said for word in _CONSTRAINT_WORDS)

@@ -35,7 +35,7 @@ class LlamaCppBackend(HTTPBackend):
     kind = "llama-server"
     example = "http://127.0.0.1:8080"
     path = "/completion"
-    known = Caps(grammar=True, tokenize=True)
+    known = Caps(grammar=True, tokenize=True, schema=True)
 
     def __init__(
         self, model: str, settings: ModelSettings, transport: httpx.AsyncBaseTransport | None = None

@@ -26,6 +26,8 @@ def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
         "seed": None if sampling.seed is None else sampling.seed % 0xFFFFFFFF,
         "stop": [stop for stop in prompt.stop if stop] or None,
         "grammar": prompt.grammar,
+        # Beside a grammar the server drops it without a word.
+        "json_schema": None if prompt.grammar is not None else prompt.schema,
         "preserved_tokens": [text for text in prompt.preserved if text] or None,
     }
     text = prompt.text.removeprefix(added_bos) if added_bos else prompt.text

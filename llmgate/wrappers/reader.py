@@ -38,19 +38,20 @@ class Reader:
         self._task = task
         self._grammar = grammar
         self._prefill = ""
+        self._begun: list[Delta] = []
         self._written: list[str] = []
         self._segments = Segments(task, (lambda: Bare(task)) if task.style.bare else None)
 
     def begin(self, prefill: str) -> None:
-        """Read what the prompt wrote of the answer: less than anything a client is told."""
+        """Read what the prompt wrote of the answer; what is told of it comes with the rest."""
         self._prefill = prefill
-        for _ in self._segments.feed(prefill):
-            raise AssertionError("a prefill is too long")
+        self._begun = list(self._segments.feed(prefill))
 
     def feed(self, text: str) -> Iterator[Delta]:
         """What `text` adds to the answer. Raises `OutputError` if it can't be one."""
         self._written.append(text)
         with self._telling_all():
+            yield from self._early()
             yield from self._segments.feed(text)
 
     def finish(self, reason: Finish) -> Iterator[Delta]:
@@ -59,10 +60,16 @@ class Reader:
         Raises `OutputError` if the answer is not what the request needs.
         """
         with self._telling_all():
+            yield from self._early()
             if reason == "length" and (ending := self._ending()):
                 yield from self._segments.feed(ending)
                 yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
             yield from self._segments.finish(reason)
+
+    def _early(self) -> list[Delta]:
+        """What the prompt's beginning of the answer told, once."""
+        begun, self._begun = self._begun, []
+        return begun
 
     @contextmanager
     def _telling_all(self) -> Iterator[None]:

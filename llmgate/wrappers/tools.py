@@ -15,6 +15,7 @@ from llmgate.styles import Pair, Style
 from llmgate.types import JSONSchema, Request, Tool, ToolChoice
 from llmgate.validation import Checker
 from llmgate.wrappers.functions import function_list
+from llmgate.wrappers.schemas import Held, answer_schema
 from llmgate.wrappers.spec import Options, Spec
 
 T = TypeVar("T")
@@ -130,6 +131,18 @@ class Compiler:
                 lazy=lazy,
                 opened=opened,
             ),
+        )
+
+    def held(self, request: Request) -> Held | None:
+        """What holds the answer where the backend takes schemas only; None where no schema can."""
+        tools = offered(request)
+        key = (
+            "held",
+            _content((tools, request.schema, request.tool_choice)),
+            request.parallel,
+        )
+        return self._keep(
+            key, lambda: answer_schema(request, tools, self._style, self._options, self._spec)
         )
 
     def _keep(self, key: tuple[object, ...], make: Callable[[], T]) -> T:

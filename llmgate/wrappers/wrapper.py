@@ -16,6 +16,7 @@ from llmgate.styles import Pair, Style
 from llmgate.types import Caps, Completion, Delta, Finish, Prompt, Request
 from llmgate.wrappers.answers import Task
 from llmgate.wrappers.reader import Reader
+from llmgate.wrappers.schemas import Held
 from llmgate.wrappers.spec import Options, Spec
 from llmgate.wrappers.template import Template
 from llmgate.wrappers.tools import Compiler, offered
@@ -77,10 +78,20 @@ class Wrapper:
         if offered(request):
             self._compiler.toolset(request)
             appendix = "" if self._writer.lists_tools else self._compiler.listed(request)
-        prefill = self._prefill(request, caps)
+        held = self._held(request, caps)
+        prefill = self._prefill(request, caps) if held is None else held.prefill
         text = self._writer.write(request, appendix, prefill)
         # What the template itself began of the answer, its reader has to know.
-        prefill = self._begun(text) or prefill
+        bare = text.removesuffix(prefill)
+        if (begun := self._begun(bare)) and prefill:
+            prefill = begun + self._ended(begun) + prefill
+            text = bare.removesuffix(begun) + prefill
+        elif begun:
+            prefill = begun
+            # Inside thoughts nothing is JSON yet.
+            held = None
+        elif self.style.begin and text.endswith(self.style.begin):
+            prefill = prefill or self.style.begin
         lazy = self._lazy(request, caps, prefill)
         return Prompt(
             text=text,
@@ -90,6 +101,7 @@ class Wrapper:
             prefill=prefill,
             triggers=(self.style.opener.strip(),) if lazy else (),
             preserved=self._preserved,
+            schema=None if held is None else held.schema,
         )
 
     def reader(self, request: Request, prompt: Prompt) -> Reader:
@@ -173,9 +185,18 @@ class Wrapper:
                 )
             grammar.check(request.grammar)
             return request.grammar
-        # Compiled even where the backend can't use it: a schema that is none is found here.
+        if not caps.grammar:
+            # Compiled all the same: a schema that is none is found here.
+            self._compiler.grammar(request, "")
+            return None
         made = self._compiler.grammar(request, *self._opening(prefill), lazy=lazy)
-        return made.text if made is not None and caps.grammar else None
+        return None if made is None else made.text
+
+    def _held(self, request: Request, caps: Caps) -> Held | None:
+        """What holds the answer to a schema, where the backend takes no grammar."""
+        if caps.grammar or not caps.schema or request.grammar is not None:
+            return None
+        return self._compiler.held(request)
 
     def _exact(self, request: Request, prompt: Prompt) -> bool:
         """Whether the grammar of the answers holds everything that they are checked for."""
@@ -211,13 +232,17 @@ class Wrapper:
         return bool(self._opening(prefill)[0])
 
     def _begun(self, text: str) -> str:
-        """The mark at the prompt's end that the model's answer goes on from, if there is one."""
+        """The mark at the prompt's end that begins the model's thoughts, if there is one."""
         stripped = text.rstrip()
         for open_, _ in self.reasoning:
             if stripped.endswith(open_.rstrip()):
                 return text[len(stripped) - len(open_.rstrip()) :]
-        begin = self.style.begin
-        return begin if begin and text.endswith(begin) else ""
+        return ""
+
+    def _ended(self, begun: str) -> str:
+        """What ends the thoughts that a mark begins, before there are any."""
+        close = next(close for open_, close in self.reasoning if open_.strip() == begun.strip())
+        return f"\n{close}\n\n"
 
     def _prefill(self, request: Request, caps: Caps) -> str:
         """How much of a forced call the prompt writes itself."""

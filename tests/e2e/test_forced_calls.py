@@ -5,6 +5,8 @@ A few of each here; `python -m benchmarks.forced` makes a thousand of each.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from engines import needs_engine, needs_server, running_server
 
@@ -13,6 +15,7 @@ from benchmarks.models import random_model
 from llmgate import Gateway
 from llmgate.config import ModelSettings, Settings
 from llmgate.styles import STYLES
+from llmgate.types import Message, Request, Sampling, Tool, ToolChoice
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +51,39 @@ async def test_random_weights_make_valid_calls_in_every_style_on_a_llama_server(
                     gateway, style, range(1, 4), tokens_before_name(style, "off")
                 )
                 assert (valid, wrong) == (3, []), style
+
+
+CITY = {"type": "string", "maxLength": 12}
+WEATHER = Tool(
+    "get_weather",
+    "Tells the weather.",
+    {
+        "type": "object",
+        "properties": {"city": CITY},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+)
+
+
+@needs_server
+async def test_a_server_held_by_schemas_alone_makes_valid_calls():
+    # Of the shipped model: random weights write white space without end, which schemas allow.
+    with running_server() as (url, _):
+        place = {"backend": "llamacpp", "url": url, "constraint": "schema"}
+        styles = [name for name, style in STYLES.items() if style.head != "named"]
+        models = {style: model(style, "off", **place) for style in styles}
+        async with Gateway.open(Settings(models=models)) as gateway:
+            for style in styles:
+                request = Request(
+                    model=style,
+                    messages=(Message("user", "What is the weather in Paris?"),),
+                    tools=(WEATHER,),
+                    tool_choice=ToolChoice("required"),
+                    parallel=False,
+                    sampling=Sampling(temperature=0.0, max_tokens=200),
+                )
+                answer = await gateway.complete(request)
+                (call,) = answer.message.tool_calls
+                assert list(json.loads(call.arguments)) == ["city"], style
+                assert "unconstrained" not in [note.code for note in answer.notes]
