@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import signal
 import time
@@ -102,7 +103,13 @@ def peers() -> tuple[list[Peer], dict[str, str]]:
             versions[name] = "not installed"
             continue
         found.append(Peer(name, _loads_of(name)))
+        if name == "json_repair" and not _guidable():
+            versions[name] += " (no schema given: it needs jsonschema for that)"
     return found, versions
+
+
+def _guidable() -> bool:
+    return importlib.util.find_spec("jsonschema") is not None
 
 
 def _loads_of(name: str) -> Callable[[str, Any], Any]:
@@ -110,7 +117,7 @@ def _loads_of(name: str) -> Callable[[str, Any], Any]:
         import json_repair
 
         def guided(text: str, schema: Any) -> Any:
-            if schema is None:
+            if schema is None or not _guidable():
                 return json_repair.loads(text)
             return json_repair.loads(text, schema=schema)
 

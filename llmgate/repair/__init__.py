@@ -66,24 +66,19 @@ def loads(text: str, *, schema: JSONSchema | None = None, max_depth: int | None 
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        # It also refuses what follows a valid value, and half surrogate pairs, which are valid.
-        message = str(error)
-        whole = "trailing char" in message or "surrogate" in message or "truncated" in message
-        return _salvaged(text, schema, max_depth, not whole)
+        return _salvaged(text, schema, max_depth, str(error))
     except (ValueError, RecursionError):
-        return _salvaged(text, schema, max_depth, False)
+        return _salvaged(text, schema, max_depth, "")
     if max_depth is not None and too_deep(value, max_depth):
         raise deep_error(max_depth, text)
     return Repaired(value, (value,))
 
 
-def _salvaged(
-    text: str, schema: JSONSchema | None, max_depth: int | None, broken: bool
-) -> Repaired:
-    """The values of a text that the strict decoder refused."""
+def _salvaged(text: str, schema: JSONSchema | None, max_depth: int | None, error: str) -> Repaired:
+    """The values of a text that the strict decoder refused, and what it said."""
     salvage, report, shapes_of = _tolerant()
     shapes = shapes_of(schema) if isinstance(schema, dict) else None
-    documents, edits = salvage(text, shapes, max_depth, broken)
+    documents, edits = salvage(text, shapes, max_depth, error)
     if not edits and len(documents) == 1:
         # Valid, but not for the faster decoder: half surrogate pairs, very long numbers.
         return Repaired(documents[0].value, (documents[0].value,))

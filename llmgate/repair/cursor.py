@@ -50,6 +50,7 @@ class Cursor:
         self.key = ""
         # How many looks ahead may lead to nothing, in all: they are what could be quadratic.
         self.looks = 1_000 + len(text) // 16
+        # How many characters were looked at ahead, for tests of how that grows.
         self.work = 0
 
     def edit(self, rule: str, offset: int | None = None) -> None:

@@ -15,7 +15,9 @@ _PLAIN = re.compile(r'[^"\\\x00-\x1f]*+')
 _ESCAPE = re.compile(r'\\(?:(["\\/bfnrt])|u([0-9a-fA-F]{4}))')
 _CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][-+]?[0-9]++)?")
-_CUT_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)?(?:\.[0-9]*+)?(?:(?<=[0-9])[eE][-+]?[0-9]*+)?\Z")
+_CUT_NUMBER = re.compile(
+    r"-?(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?(?:(?<=[0-9])[eE][-+]?[0-9]*+)?)?\Z"
+)
 _LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
 _KNOWN = dict(zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True))
 _MOST_DIGITS = 300

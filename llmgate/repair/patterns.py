@@ -144,6 +144,8 @@ ELEMENT = re.compile(
 )
 COMMAS = re.compile(rf"[,;，、](?:{_SPACE}*+[,;，、])*+")
 EMBEDDED = re.compile(r'"\s*+(?:\{(?=\s*+"([^"\\\n]{1,100})"\s*+:)|\[(?=\s*+(?:"|\{\s*+")))')
+NEXT_KEY = re.compile(rf"\s*+{_QUOTE}?([^\s\"'“”:]*+)")
+ARRAYS = re.compile(r"\[++")
 DOUBLED = re.compile(rf"\{{(?:{_SPACE}*+\{{)*+")
 STRAY = re.compile(rf"""[^,}}\]{{\[\n"'“‘`]{{1,200}}(?=[,}}\]])|{_QUOTE}(?=\s*+(?:[,}}\]]|\Z))""")
 PROSE = re.compile(r"[A-Za-z*][^\"{}\[\]:]{0,500}(?:\Z|\{)")
@@ -159,7 +161,7 @@ MORE_ITEMS = re.compile(rf"\s*+,\s*+(?:{_NUMBER}\s*+[,\]]|[{{\[]|{_DOUBLE}\s*+[,
 
 START = re.compile(
     rf"\{{{_SPACE}*+(?:{_QUOTE}|[{{}}\]]|//|/\*|\#|[A-Za-z_$@][\w$.@/-]*+[\"']?(?:\s*+[:：=]|\s++[\"{{\[])"
-    rf"|\d{{1,20}}\s*+:"
+    rf"|\d{{1,20}}[\"']?\s*+:"
     rf"|\Z)|\[{_SPACE}*+(?:{_QUOTE}|[{{\[\]]|-?\.?[0-9]|{_WORD}|//|/\*|\#\s|\Z"
     rf"|(?:-|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?)\Z|\w[^\"{{}}\[\],:\n]*+(?:,\s*+(?:{_QUOTE}|[{{\[]|-?\d)|\"\s*+[,\]]))"
 )

@@ -46,8 +46,7 @@ class Reader(Regular):
             self.edit("opener")
         else:
             value = self.scan(start, form)
-            more = isinstance(value, dict) and p.MORE_MEMBERS.match(self.text, self.pos)
-            if value is not NOTHING and not more:
+            if value is not NOTHING and not self._continued(value):
                 return Document(value)
             if self.text[start] in "[(":
                 self.root = []
@@ -66,6 +65,14 @@ class Reader(Regular):
             self.edit("lost" if self.lost else "cut")
         nothing = self.dropped and not (self.paired or self.root or self.cut)
         return Document(self.root, self.cut, self.lost or nothing)
+
+    def _continued(self, value: Any) -> bool:
+        """Whether a value that was read at once seems to go on behind its closing bracket."""
+        if not isinstance(value, dict):
+            return False
+        # A quote there belongs to a string that held the bracket.
+        behind = self.text.startswith('"', self.pos)
+        return behind or p.MORE_MEMBERS.match(self.text, self.pos) is not None
 
     def step(self) -> None:
         """Read what comes next in the innermost open object or array, whatever it is."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmgate.repair import patterns as p
 from llmgate.repair.containers import NOTHING, Containers
+from llmgate.repair.shapes import Shape
 
 _MEMBER, _ELEMENT = p.MEMBER.match, p.ELEMENT.match
 _LITERALS = p.LITERALS
@@ -116,15 +117,20 @@ class Regular(Containers):
             self.pos += 1
             self.after, self.comma = False, -1
             return
-        while text.startswith("[", self.pos):
-            deeper: list[Any] = []
-            if isinstance(items, dict):
-                items[self.key] = deeper
-            else:
-                items.append(deeper)
-            self.stack.append(deeper)
-            items = deeper
-            self.pos += 1
+        run = p.ARRAYS.match(text, self.pos)
+        assert run is not None  # called where one opens
+        deepest: list[Any] = []
+        arrays = [deepest]
+        for _ in range(run.end() - self.pos - 1):
+            deepest = [deepest]
+            arrays.append(deepest)
+        if isinstance(items, dict):
+            items[self.key] = deepest
+        else:
+            items.append(deepest)
+        arrays.reverse()
+        self.stack += arrays
+        self.pos = run.end()
         self.after, self.comma = False, -1
 
     def _foreign_members(self, items: dict[str, Any]) -> bool:
@@ -135,9 +141,12 @@ class Regular(Containers):
         while found := match(text, self.pos):
             double, other, bare, string, foreign, scalar, word, separator = found.groups()
             key = double if double is not None else other if other is not None else bare
-            if form is not None and key not in form.known and (form.closed or self.lopsided):
-                break
             value: Any = string if string is not None else foreign
+            if form is not None and (
+                (key not in form.known and (form.closed or self.lopsided))
+                or (form.closed and value is not None and _strange_next(text, found.end(), form))
+            ):
+                break
             if scalar is not None and (value := _scalar(scalar)) is NOTHING:
                 break
             self.paired = True
@@ -179,6 +188,12 @@ class Regular(Containers):
             if self.after:
                 return True
         return self.pos > start
+
+
+def _strange_next(text: str, at: int, form: Shape) -> bool:
+    """Whether a key follows that the schema does not know: then the string before is suspect."""
+    key = p.NEXT_KEY.match(text, at)
+    return key is not None and key[1] not in form.known
 
 
 def _quote(text: str, at: int) -> str:

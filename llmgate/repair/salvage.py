@@ -7,30 +7,49 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed la
 from operator import itemgetter
 
 from llmgate.errors import OutputError
+from llmgate.repair import brackets, patched
 from llmgate.repair import patterns as p
 from llmgate.repair.containers import NOTHING
 from llmgate.repair.reader import Document, Reader
 from llmgate.repair.scalars import Dropped
 from llmgate.repair.shapes import Shape, Shapes
+from llmgate.repair.strict import deep_error, too_deep
 
 
 def read(
-    text: str, shapes: Shapes | None, max_depth: int | None, broken: bool = False
+    text: str, shapes: Shapes | None, max_depth: int | None, error: str = ""
 ) -> tuple[list[Document], list[tuple[int, str]]]:
     """The values of a text, at least one, and the edits that were made, by their offsets.
 
-    `broken`: there is no valid value at the beginning of the text. There are no edits if the
-    text is one valid value.
+    `error` is what the strict decoder said, if anything. There are no edits if the text is one
+    valid value.
 
     Raises OutputError if there is none, or if the first is nested too deep.
     """
+    # It also refuses what follows a valid value, and half surrogate pairs, which are valid.
+    whole_first = "trailing char" in error or "surrogate" in error or "truncated" in error
+    opened = text[:1] in ("{", "[")
+    broken = opened and bool(error) and not whole_first
+    if opened and error and shapes is None and (mended := patched.read(text, error)):
+        value, cut, edits = mended
+        if max_depth is not None and too_deep(value, max_depth):
+            raise deep_error(max_depth, text)
+        return [Document(value, cut)], edits
     reader = Reader(text, shapes, max_depth)
-    if broken and text[:1] in ("{", "["):
+    if broken:
         reader.failed = 0
         whole = None
     else:
         whole = _whole(reader)
     documents = whole or _documents(reader)
+    if shapes is not None and reader.lopsided and len(documents) == 1:
+        # Where the bracket is missing, or which is one too many, the schema may know better.
+        doubtful = "inner" in reader.rules or not brackets.fits(documents[0].value, shapes)
+        bracketed = brackets.read(reader.text, shapes) if doubtful else None
+        if bracketed and (max_depth is None or not too_deep(bracketed[0], max_depth)):
+            value, edits = bracketed
+            edits += [edit for edit in reader.edits if edit[1] == "token"]
+            return [Document(value)], edits
     documents = [d for d in documents if d.value or not d.lost]
     if not documents:
         raise OutputError(
@@ -80,6 +99,8 @@ def _documents(reader: Reader) -> list[Document]:
         opener = braceless = _braceless(text)
         inside = _unfenced(text)
         quoted = None if braceless else p.QUOTED.match(text, inside[1])
+        if p.EMBEDDED.match(text, inside[1]) and (form is None or form.may("object")):
+            quoted = None  # an object in quotes that should not be there
         if quoted and text[inside[2] - 1] in p.QUOTES[quoted[1]]:
             return _lone(reader, form)
         opener = opener or p.ROUND.match(text)
@@ -153,7 +174,7 @@ def _lone(reader: Reader, form: Shape | None) -> list[Document]:
         if found < 0:
             return _token(reader, form)
         reader.edit("around", start)
-        start = found
+        start, end = found, text.rfind('"') + 1
     elif fence:
         reader.edit("around", 0)
     if start >= end:

@@ -32,11 +32,22 @@ class Shape:
     """What is known of the value at one place.
 
     `known` maps the keys that some part of the schema names to their schemas, `others` are the
-    schemas of further ones; `closed`: there are none. `types` are the type names, None for any;
+    schemas of further ones; `closed`: there are none; `sealed`: all of them have such a schema.
+    `types` are the type names, None for any;
     `texts` the strings that it may be, None for any.
     """
 
-    __slots__ = ("closed", "items", "known", "others", "prefix", "required", "texts", "types")
+    __slots__ = (
+        "closed",
+        "items",
+        "known",
+        "others",
+        "prefix",
+        "required",
+        "sealed",
+        "texts",
+        "types",
+    )
 
     def __init__(self) -> None:
         self.known: dict[str, list[Any]] = {}
@@ -44,7 +55,7 @@ class Shape:
         self.items: list[Any] = []
         self.prefix: list[list[Any]] = []
         self.required: frozenset[str] = frozenset()
-        self.closed = False
+        self.closed = self.sealed = False
         self.types: frozenset[str] | None = None
         self.texts: frozenset[str] | None = None
 
@@ -82,6 +93,7 @@ class Shapes:
                 _collect(part, shape)
             # Several are alternatives more often than conditions.
             shape.closed = all(self._fact("closed", schema, 0) for schema in schemas)
+            shape.sealed = all(self._fact("sealed", schema, 0) for schema in schemas)
             shape.types = _any([self._fact("types", schema, 0) for schema in schemas])
             shape.texts = _any([self._fact("texts", schema, 0) for schema in schemas])
             needed = [self._fact("required", schema, 0) or frozenset() for schema in schemas]
@@ -212,18 +224,28 @@ class Shapes:
             return None
         if False in (schema.get("additionalProperties"), schema.get("unevaluatedProperties")):
             return True
+        return self._limited("closed", schema, depth)
+
+    def _sealed(self, schema: dict[str, Any], depth: int) -> bool:
+        for keyword in ("additionalProperties", "unevaluatedProperties"):
+            if keyword in schema and schema[keyword] not in (True, {}):
+                return True
+        return self._limited("sealed", schema, depth)
+
+    def _limited(self, kind: str, schema: dict[str, Any], depth: int) -> bool:
+        """Whether what a schema refers to or combines limits the keys, if it does not itself."""
         if "const" in schema or "enum" in schema:
             return True
         referred = [self._target(schema["$ref"])] if "$ref" in schema else []
-        if any(self._fact("closed", part, depth) for part in referred + _list(schema, "allOf")):
+        if any(self._fact(kind, part, depth) for part in referred + _list(schema, "allOf")):
             return True
         return any(
-            branches and all(self._fact("closed", part, depth) for part in branches)
+            branches and all(self._fact(kind, part, depth) for part in branches)
             for branches in (_list(schema, "anyOf"), _list(schema, "oneOf"))
         )
 
     def _types(self, schema: dict[str, Any], depth: int) -> frozenset[str] | None:
-        types = _own_types(schema)
+        types = own_types(schema)
         referred = [self._target(schema["$ref"])] if "$ref" in schema else []
         for part in referred + _list(schema, "allOf"):
             types = _both(types, self._fact("types", part, depth))
@@ -257,6 +279,7 @@ class Shapes:
 _FACTS: dict[str, Callable[[Shapes, dict[str, Any], int], Any]] = {
     "closed": Shapes._closed,
     "required": Shapes._required,
+    "sealed": Shapes._sealed,
     "types": Shapes._types,
     "texts": Shapes._texts,
 }
@@ -308,7 +331,8 @@ def _list(schema: dict[str, Any], keyword: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _own_types(schema: dict[str, Any]) -> frozenset[str] | None:
+def own_types(schema: dict[str, Any]) -> frozenset[str] | None:
+    """The types that a schema names itself, None for any."""
     declared = schema.get("type")
     types = None
     if isinstance(declared, str):

@@ -77,6 +77,7 @@ class Strings(Cursor):
         at, net, quotes = start + 1, 0, 0
         while found := find(text, at):
             end = found.end() - 1
+            self.work += end - at
             net += _net(text, at, end)
             quotes += text.count(quote, at, end) - text.count("\\" + quote, at, end)
             inner = inner or found[1] is not None
