@@ -13,10 +13,14 @@
         Forbidden                    403
         Unauthorized                 401
         TooLarge                     413
+        RateLimited                  429  this client has used up what it may use
+        ContentFiltered              400  a provider's filter refused the messages
       BackendError                   502  the model's server failed
         BackendUnreachable           503
+          NotYet                     503  it says when it will be there
         BackendTimeout               504
-        BackendRejected              502  the model's server refused the prompt
+        BackendRejected              424  the model's server refused what it was sent
+          RefusedRequest             400  and says that it is the request's fault
         BackendBusy                  429
       ShuttingDown                   503
       OutputError                    422  the model's text is unusable after repair and retry
@@ -145,6 +149,24 @@ class TooLarge(RequestError):
     code = "body_too_large"
 
 
+class RateLimited(RequestError):
+    """A client has used up what it may use in a minute; `retry_after` is in seconds."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ContentFiltered(RequestError):
+    """A provider's content filter refused the messages, or ended the answer."""
+
+    code = "content_filter"
+
+
 class BackendError(LlmgateError):
     """The model's server failed, or said something that can't be understood."""
 
@@ -161,6 +183,14 @@ class BackendUnreachable(BackendError):
     code = "backend_unreachable"
 
 
+class NotYet(BackendUnreachable):
+    """The server can't answer for now, and says for how many seconds."""
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class BackendTimeout(BackendError):
     """The model's server took longer than allowed."""
 
@@ -169,10 +199,24 @@ class BackendTimeout(BackendError):
 
 
 class BackendRejected(BackendError):
-    """The model's server refused what it was sent."""
+    """The model's server refused what it was sent, and would do so again.
 
+    The status is one that no SDK tries again (424, a failed dependency).
+    """
+
+    status = 424
     code = "backend_rejected"
     retryable = False
+
+
+class RefusedRequest(BackendRejected):
+    """The server refuses what it was sent (400, 413, 422), and would do so again.
+
+    `param` is the field at fault, if it names one.
+    """
+
+    status = 400
+    type = "invalid_request_error"
 
 
 class BackendBusy(BackendError):

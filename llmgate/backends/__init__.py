@@ -9,9 +9,26 @@ from llmgate.config import ModelSettings
 __all__ = ["TABLE", "Backend", "open_backend"]
 
 TABLE = {
+    "azure": "llmgate.backends.chat:AzureBackend",
     "embedded": "llmgate.backends.embedded:EmbeddedBackend",
+    "koboldcpp": "llmgate.backends.kobold:KoboldBackend",
+    "llama-cpp-python": "llmgate.backends.completions:LlamaCppPythonBackend",
+    "llama-server": "llmgate.backends.llamacpp:LlamaCppBackend",
     "llamacpp": "llmgate.backends.llamacpp:LlamaCppBackend",
+    "lmstudio": "llmgate.backends.completions:LMStudioBackend",
+    "lmstudio-chat": "llmgate.backends.chat:LMStudioChatBackend",
+    "ollama": "llmgate.backends.ollama:OllamaBackend",
+    "ollama-chat": "llmgate.backends.ollama_chat:OllamaChatBackend",
+    "oobabooga": "llmgate.backends.completions:TextgenBackend",
+    "openai": "llmgate.backends.chat:OpenAIBackend",
+    "openai-chat": "llmgate.backends.chat:ChatBackend",
+    "openai-completions": "llmgate.backends.completions:CompatibleBackend",
     "scripted": "llmgate.backends.scripted:ScriptedBackend",
+    "sglang": "llmgate.backends.completions:SGLangBackend",
+    "text-generation-webui": "llmgate.backends.completions:TextgenBackend",
+    "textgen": "llmgate.backends.completions:TextgenBackend",
+    "textgen-legacy": "llmgate.backends.textgen_legacy:TextgenLegacyBackend",
+    "vllm": "llmgate.backends.completions:VLLMBackend",
 }
 
 

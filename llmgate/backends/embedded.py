@@ -10,8 +10,9 @@ import asyncio
 import importlib.util
 import itertools
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from array import array
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,8 @@ from llmgate.backends.pipe import (
     Count,
     Counted,
     Done,
+    Embed,
+    Embedded,
     Load,
     Piece,
     Problem,
@@ -42,8 +45,9 @@ from llmgate.errors import (
     ConfigError,
     MissingPackage,
     RequestError,
+    Unsupported,
 )
-from llmgate.types import Caps, Delta, Prompt, Usage
+from llmgate.types import Caps, Delta, Embeddings, Prompt, Usage
 
 _MAGIC = b"GGUF"
 _RETRY_LOAD_AFTER = 30.0
@@ -62,6 +66,8 @@ _PROBLEMS: dict[str, type[errors.LlmgateError]] = {
 class EmbeddedBackend(Completes):
     """Completes prompts with a GGUF file, one at a time, the others waiting in line.
 
+    With `embedding` in its settings it makes vectors of texts instead.
+
     The process is started by `start` or the first request. If it dies, the request it was
     answering fails with `BackendUnreachable` and the next one starts it again.
     """
@@ -70,7 +76,10 @@ class EmbeddedBackend(Completes):
         self.name = model
         self._path = path
         self._settings = settings
-        self._caps = Caps(grammar=True, tokenize=True, triggers=True)
+        makes_text = not settings.embedding
+        self._caps = Caps(
+            grammar=makes_text, tokenize=True, triggers=makes_text, embed=settings.embedding
+        )
         self._ids = itertools.count(1)
         self._turn = asyncio.Lock()
         self._present = 0
@@ -109,8 +118,52 @@ class EmbeddedBackend(Completes):
             from llmgate import grammar
 
             grammar.check(prompt.grammar)
+        if self._settings.embedding:
+            raise Unsupported(
+                f"The model {self.name!r} makes embeddings: it can't continue a text.",
+                param="model",
+            )
         request = next(self._ids)
         frame = _pack(Run(request, prompt))
+        async with self._place():
+            begin = asyncio.get_running_loop().time()
+            async with aclosing(self._answer(request, frame)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            self._pace += 0.3 * (asyncio.get_running_loop().time() - begin - self._pace)
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """A vector of length 1 for each text. Raises `ContextOverflow` for one that is too long."""
+        if not self._settings.embedding:
+            raise Unsupported(
+                f"The model {self.name!r} continues texts: it makes no embeddings.",
+                hint="Set embedding = true in the settings of a model that is made for them.",
+                param="model",
+            )
+        request = next(self._ids)
+        frame = _pack(Embed(request, tuple(texts)))
+        async with self._place():
+            worker = await self._ready_worker()
+            answered = False
+            with worker.mailbox(request) as mail:
+                try:
+                    await worker.send(frame)
+                    report = await self._next(worker, mail, self._settings.timeouts.first_token)
+                    if isinstance(report, Started):
+                        limit = self._settings.timeouts.between_tokens * max(1, len(texts))
+                        report = await self._next(worker, mail, limit)
+                    answered = True
+                finally:
+                    if not answered:
+                        worker.post(Cancel(request))
+            if isinstance(report, Embedded):
+                vectors = tuple(tuple(array("f", vector)) for vector in report.vectors)
+                return Embeddings(vectors, Usage(prompt=report.tokens))
+            raise self._problem(worker, report)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """The one place at the model; raises `BackendBusy` where too many wait for it."""
         if self._present > self._settings.queue:
             raise BackendBusy(
                 f"The model {self.name!r} is answering, and {self._settings.queue} requests "
@@ -121,11 +174,7 @@ class EmbeddedBackend(Completes):
         self._present += 1
         try:
             async with self._turn:
-                begin = asyncio.get_running_loop().time()
-                async with aclosing(self._answer(request, frame)) as deltas:
-                    async for delta in deltas:
-                        yield delta
-                self._pace += 0.3 * (asyncio.get_running_loop().time() - begin - self._pace)
+                yield
         finally:
             self._present -= 1
 
@@ -288,6 +337,7 @@ class EmbeddedBackend(Completes):
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
             extra_buffers=self._extra_buffers,
+            embedding=settings.embedding,
         )
         self._worker = worker = await Worker.spawn(load)
         if self._closed:
@@ -333,7 +383,7 @@ def _check_file(model: str, path: Path) -> None:
         )
 
 
-def _pack(message: Run | Count) -> bytes:
+def _pack(message: Run | Count | Embed) -> bytes:
     try:
         return pack(message)
     except UnicodeEncodeError as error:

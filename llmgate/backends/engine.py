@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import os
-from collections import deque
 from collections.abc import Callable
 
 import llama_cpp.llama_cpp as api
 import msgspec
 
+from llmgate.backends.library import Library
 from llmgate.backends.pipe import Load
 from llmgate.backends.sampler import Sampler
 from llmgate.backends.stops import Stops
@@ -25,9 +24,7 @@ from llmgate.types import ChatTemplate, Prompt
 
 BATCH = 512
 DEFAULT_CONTEXT = 8192
-_LOG_ERROR = 4
 _WARM_UP_TOKENS = 32
-_THREAD_BYTES = 32 * 1024 * 1024
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -46,11 +43,7 @@ class Engine:
     """
 
     def __init__(self, load: Load) -> None:
-        self._errors: deque[str] = deque(maxlen=3)
-        # A reference is kept: the C side holds only a pointer.
-        self._log = api.llama_log_callback(self._on_log)
-        api.llama_log_set(self._log, ctypes.c_void_p(0))
-        api.llama_backend_init()
+        self._library = Library()
         self._model = self._load_model(load)
         self._vocab = api.llama_model_get_vocab(self._model)
         self.vocabulary = Vocabulary(self._vocab)
@@ -213,7 +206,7 @@ class Engine:
             self._forget()
             raise BackendError(
                 f"llama.cpp could not evaluate a batch of {len(tokens)} tokens "
-                f"(llama_decode returned {code}){self._last_error()}.",
+                f"(llama_decode returned {code}){self._library.last_error()}.",
             )
         self._tokens += tokens
 
@@ -238,56 +231,23 @@ class Engine:
         return buffer.value.decode("utf-8", "replace")
 
     def _load_model(self, load: Load) -> api.llama_model_p:
-        params = api.llama_model_default_params()
-        params.n_gpu_layers = 0x7FFFFFFF if load.gpu_layers < 0 else load.gpu_layers
-        params.use_extra_bufts = load.extra_buffers
-        model: api.llama_model_p | None = api.llama_model_load_from_file(
-            os.fsencode(load.path), params
-        )
-        if not model:
-            raise BackendUnreachable(f"llama.cpp can't load {load.path}{self._last_error()}.")
+        model = self._library.load_model(load)
         if not api.llama_model_has_decoder(model) or api.llama_model_has_encoder(model):
             raise BackendUnreachable(f"{load.path} is an encoder model: it can't continue a text.")
         return model
 
     def _make_context(self, load: Load, size: int) -> api.llama_context_p:
-        threads = load.threads or self._useful_threads()
+        threads = self._library.threads(load, self._model)
         params = api.llama_context_default_params()
         params.n_ctx = size
         params.n_batch = params.n_ubatch = min(BATCH, size)
         params.n_threads = params.n_threads_batch = threads
         params.no_perf = True
-        if load.gpu_layers == 0 or not api.llama_supports_gpu_offload():
-            # Made for GPUs: a processor takes up to twice as long for a token with it (measured
-            # with 3600 tokens before). llama-cpp-python's default, so that texts are the same.
-            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.flash_attn_type = self._library.flash_attention(load)
         context: api.llama_context_p | None = api.llama_init_from_model(self._model, params)
         if not context:
             raise BackendUnreachable(
                 f"llama.cpp can't make a context of {size} tokens for {load.path}"
-                f"{self._last_error()}. A smaller `context` needs less memory."
+                f"{self._library.last_error()}. A smaller `context` needs less memory."
             )
         return context
-
-    def _useful_threads(self) -> int:
-        """All processors there are, but not more than the model has work for.
-
-        Threads wait for each other many times per token. With a small model that is all they
-        do, and on a busy machine each wait may cost a slice of the scheduler's time (measured
-        with 3 MB of weights: 340 tokens per second with one thread, 7 with two).
-        """
-        return min(_available_cpus(), 1 + int(api.llama_model_size(self._model)) // _THREAD_BYTES)
-
-    def _on_log(self, level: int, text: bytes, _data: object) -> None:
-        if level == _LOG_ERROR and (line := text.decode("utf-8", "replace").strip()):
-            self._errors.append(line)
-            os.write(2, f"{line}\n".encode())
-
-    def _last_error(self) -> str:
-        return f" ({'; '.join(self._errors)})" if self._errors else ""
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

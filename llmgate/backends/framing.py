@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from llmgate.backends.sse import MAX_LINE, Event
+from llmgate.backends.sse import MAX_LINE, Event, Events
 
 
 class Framing(Protocol):
@@ -79,3 +79,31 @@ class Document:
         text = self._body.decode("utf-8", "replace").strip()
         self._body.clear()
         return Event(text) if text else None
+
+
+class EventsOrDocument:
+    """Events, or one JSON document from a server that does not stream what it was asked for."""
+
+    types = (*Events.types, *Document.types)
+
+    def __init__(self) -> None:
+        self._framing: Framing | None = None
+
+    @property
+    def open_end(self) -> bool:
+        """Whether it is a document."""
+        return self._framing is not None and self._framing.open_end
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """What is complete with `data`. Raises ValueError on an absurd length."""
+        if self._framing is None:
+            data = data.lstrip()
+            if not data:
+                return iter(())
+            # No field of an event begins so.
+            self._framing = Document() if data.startswith(b"{") else Events()
+        return self._framing.feed(data)
+
+    def close(self) -> Event | None:
+        """The whole document, or what stands at the end without its empty line."""
+        return None if self._framing is None else self._framing.close()

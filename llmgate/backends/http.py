@@ -8,16 +8,17 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import httpx
 import msgspec
 
+from llmgate.backends import vectors
+from llmgate.backends.answering import Answering, Reader
 from llmgate.backends.base import Completes
 from llmgate.backends.framing import Framing
 from llmgate.backends.server import Server, encode
 from llmgate.backends.sse import Events
-from llmgate.backends.stops import Stops
 from llmgate.config import ModelSettings
 from llmgate.errors import (
     BackendRejected,
@@ -26,7 +27,9 @@ from llmgate.errors import (
     LlmgateError,
     Unsupported,
 )
-from llmgate.types import Caps, Delta, Finish, Note, Prompt, Sampling, Usage
+from llmgate.types import Caps, Delta, Embeddings, Note, Prompt, Sampling
+
+__all__ = ["PROBE", "PROBE_ANSWER", "HTTPBackend", "Reader"]
 
 _PROBE_SECONDS = 2.0
 _SHOWN = 200
@@ -47,25 +50,6 @@ PROBE = Prompt(
     },
     sampling=Sampling(max_tokens=4, temperature=0.0),
 )
-
-
-class Reader(Protocol):
-    """Makes deltas of the replies of one answer: pure, one for each answer.
-
-    `finish` is None until the server's own end mark has come, then why it ended. `usage` is None
-    until it was told. `complete`: nothing that matters can come any more.
-    """
-
-    finish: Finish | None
-    usage: Usage | None
-    complete: bool
-
-    def take(self, reply: dict[str, Any]) -> list[Delta]:
-        """The deltas of one reply; never one with `finish` or `usage`.
-
-        Raises `BackendError` for a reply that says that the answer has failed.
-        """
-        ...
 
 
 class HTTPBackend(Completes, ABC):
@@ -112,6 +96,11 @@ class HTTPBackend(Completes, ABC):
         `grammar` and `schema` turn false when the server is found not to hold to them.
         """
         return self._caps
+
+    @property
+    def model_there(self) -> str:
+        """What the server calls the model."""
+        return self.settings.model or self.name
 
     # What a wire format says of itself.
 
@@ -187,6 +176,14 @@ class HTTPBackend(Completes, ABC):
             async for delta in deltas:
                 yield delta
 
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """A vector for each text, by the server's `/v1/embeddings`."""
+        body = {"model": self.model_there, "input": list(texts), **self.settings.extra}
+        seconds = self.settings.timeouts.first_token
+        return vectors.read(
+            await self.server.ask("POST", "/v1/embeddings", body, seconds=seconds), texts
+        )
+
     async def models(self) -> tuple[str, ...]:
         """What the server lists as its models."""
         reply = await self.server.ask("GET", "/v1/models")
@@ -219,46 +216,23 @@ class HTTPBackend(Completes, ABC):
         self, path: str, body: dict[str, Any], reader: Reader, stop: Sequence[str]
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of one answer, to its finish."""
-        stops, said, ending = Stops(stop), False, asyncio.Event()
-        whole = False
+        answering = Answering(self.server, reader, stop)
         try:
             async with aclosing(
-                self.server.stream(path, encode(body), self.framing(), ending)
-            ) as events:
-                async for event in events:
-                    if event.data == "[DONE]":
+                self.server.stream(path, encode(body), self.framing(), answering.ending)
+            ) as reads:
+                async for events in reads:
+                    for delta in answering.take(events):
+                        yield delta
+                    if answering.over:
                         break
-                    if ending.is_set() and reader.finish is not None:
-                        # An error behind the end takes nothing back.
-                        with contextlib.suppress(LlmgateError):
-                            reader.take(self.server.reply(event))
-                    else:
-                        for delta in reader.take(self.server.reply(event)):
-                            if not delta.text:
-                                said = said or delta.call is not None or bool(delta.reasoning)
-                                yield delta
-                            elif text := stops.feed(delta.text):
-                                said = True
-                                yield Delta(text)
-                    if reader.complete:
-                        break
-                    # What is still to come is the usage, and an end that the stop string made.
-                    if reader.finish is not None or stops.found:
-                        ending.set()
-            whole = reader.finish is not None or stops.found
         finally:
-            if not whole and (further := self.abandoned(body)) is not None:
+            if not answering.whole and (further := self.abandoned(body)) is not None:
                 self._later(further)
-        if not whole:
+        if not answering.whole:
             raise self.server.cut()
-        if text := stops.flush():
-            said = True
-            yield Delta(text)
-        usage = reader.usage or Usage()
-        if not said and not usage.completion and not stops.found:
-            raise self.server.empty()
-        finish = "stop" if stops.found or reader.finish is None else reader.finish
-        yield Delta(finish=finish, usage=usage)
+        for delta in answering.end():
+            yield delta
 
     def _answered(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         return self.answer(self.path, self.body_of(prompt), self.reader(prompt), prompt.stop)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from llmgate.errors import BackendError
 from llmgate.types import ChatTemplate, Delta, Finish, Note, Prompt, Usage
+
+# No server counts further: what is more is nonsense.
+_MOST = 2**53
 
 
 def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
@@ -35,6 +42,19 @@ def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
     return {"prompt": text, "stream": True, "cache_prompt": True, **chosen}
 
 
+class _Piece(msgspec.Struct):
+    """What counts in a reply with a piece of the text; what there may be of a failure is kept."""
+
+    content: str
+    stop: bool
+    error: msgspec.Raw | UnsetType = UNSET
+    detail: msgspec.Raw | UnsetType = UNSET
+    object: msgspec.Raw | UnsetType = UNSET
+
+
+_PIECES = msgspec.json.Decoder(_Piece)
+
+
 class AnswerReader:
     """Reads the replies to one request, see `llmgate.backends.http.Reader`.
 
@@ -50,6 +70,17 @@ class AnswerReader:
         self._held = ""
         self._at: Any = None
 
+    def text_of(self, data: str) -> str | None:
+        """The text of a reply that says nothing else; nearly all of them are such."""
+        if self._preserved:
+            return None
+        try:
+            piece = _PIECES.decode(data)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return None
+        plain = not piece.stop and piece.error is piece.detail is piece.object is UNSET
+        return piece.content if plain else None
+
     def take(self, reply: dict[str, Any]) -> list[Delta]:
         """The deltas of one reply."""
         deltas = [Delta(text)] if (text := self._text(reply)) else []
@@ -59,7 +90,10 @@ class AnswerReader:
 
     def _text(self, reply: dict[str, Any]) -> str:
         """The text that can be passed on with this reply."""
-        text, held, self._held = str(reply.get("content") or ""), self._held, ""
+        text = piece_in(reply, "content")
+        if not self._preserved:
+            return text
+        held, self._held = self._held, ""
         tokens = reply.get("tokens_predicted")
         if reply.get("stop") is True:
             ended = reply.get("stop_type") == "eos" or bool(reply.get("stopped_eos"))
@@ -113,7 +147,20 @@ def string_in(reply: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def piece_in(reply: dict[str, Any], name: str) -> str:
+    """The piece of the answer of that name, empty where there is none.
+
+    Raises `BackendError` for one that is no text: to leave it out would change the answer.
+    """
+    value = reply.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BackendError(f"The server sent a piece of its answer that is no text: {value!r:.200}")
+    return value
+
+
 def count_in(reply: dict[str, Any], name: str) -> int | None:
     """The value of that name, if it is a number of things."""
     value = reply.get(name)
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _MOST else None

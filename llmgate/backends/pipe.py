@@ -22,13 +22,17 @@ class ToWorker(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Load(ToWorker, frozen=True):
-    """Load this model file. `context` None: what it was trained for, at most 8192."""
+    """Load this model file, for vectors with `embedding`, else to complete prompts.
+
+    `context` None: what it was trained for, at most 8192 (for vectors 2048).
+    """
 
     path: str
     context: int | None
     threads: int | None
     gpu_layers: int
     extra_buffers: bool
+    embedding: bool = False
 
 
 class Run(ToWorker, frozen=True):
@@ -49,6 +53,13 @@ class Count(ToWorker, frozen=True):
 
     id: int
     text: str
+
+
+class Embed(ToWorker, frozen=True):
+    """Make a vector of each of these texts."""
+
+    id: int
+    texts: tuple[str, ...]
 
 
 class FromWorker(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -107,8 +118,16 @@ class Counted(FromWorker, frozen=True):
     tokens: int
 
 
-Command = Load | Run | Cancel | Count
-Report = Ready | Failed | Started | Piece | Done | Problem | Counted
+class Embedded(FromWorker, frozen=True):
+    """The answer to `Embed`: 32-bit floats in this machine's order for each text."""
+
+    id: int
+    vectors: tuple[bytes, ...]
+    tokens: int
+
+
+Command = Load | Run | Cancel | Count | Embed
+Report = Ready | Failed | Started | Piece | Done | Problem | Counted | Embedded
 
 
 def pack(message: ToWorker | FromWorker) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx
@@ -12,8 +12,9 @@ import msgspec
 
 from llmgate.backends import failures
 from llmgate.backends.framing import Framing
-from llmgate.backends.sse import Event
-from llmgate.config import ModelSettings, Timeouts
+from llmgate.backends.sse import MAX_LINE, Event
+from llmgate.backends.transport import Client, Reply, whole
+from llmgate.config import ModelSettings
 from llmgate.errors import (
     BackendError,
     BackendTimeout,
@@ -24,13 +25,10 @@ from llmgate.errors import (
 )
 
 SHORT_ANSWER = 10.0
-# llama-server closes idle connections after five seconds: ours must go first.
-_KEEPALIVE = 2.0
 # How long what belongs to an answer may still take once its end has come.
 _AFTERMATH = 1.0
 _BODY_START = 1 << 16
 _SHOWN = 200
-_JSON = {"Content-Type": "application/json"}
 # What people add to an address because some other program wants it there.
 _ROUTES = (
     "/chat/completions",
@@ -68,14 +66,10 @@ class Server:
         self.url = base_url(model, settings.url, kind, example)
         self._timeouts = settings.timeouts
         own = _headers(model, settings) if headers is None else dict(headers)
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            headers=own,
-            timeout=_http_timeouts(settings.timeouts),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE),
-            # The server is where the settings say, whatever the environment says of proxies.
-            trust_env=False,
-        )
+        try:
+            self._client = Client(self.url, self._timeouts, headers=own, transport=transport)
+        except (httpx.InvalidURL, httpx.LocalProtocolError) as error:
+            raise ConfigError(f"the model {model!r} can't be asked: {error}.") from error
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
@@ -87,20 +81,22 @@ class Server:
         """One short question, answered by a JSON object."""
         self._check_open()
         content = None if body is None else encode(body)
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.request(
-                    method, self.url + path, content=content, headers=_JSON
-                )
-        except (httpx.HTTPError, TimeoutError) as error:
+            response = await self._client.send(method, path, content, deadline=deadline)
+            try:
+                text = (await whole(response, MAX_LINE, deadline)).decode("utf-8", "replace")
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
             raise self._unreached(error) from error
-        if response.status_code != 200:
-            raise self._refused(response, response.text)
-        reply = failures.decoded(response.text)
+        if response.status != 200:
+            raise self._refused(response, text)
+        reply = failures.decoded(text)
         if not isinstance(reply, dict):
-            raise self._foreign(response, response.text)
+            raise self._foreign(response, text)
         if failure := failures.find(reply):
-            raise self._classified(failure, response.status_code, None)
+            raise self._classified(failure, response.status, None)
         return reply
 
     async def ask_if_allowed(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -114,35 +110,32 @@ class Server:
 
     async def stream(
         self, path: str, body: bytes, framing: Framing, ending: asyncio.Event | None = None
-    ) -> AsyncGenerator[Event, None]:
-        """The events of one answer. Closing this closes the connection.
+    ) -> AsyncGenerator[list[Event], None]:
+        """The events of one answer, those that came together at a time.
+
+        Closing this closes the connection.
 
         Once `ending` is set, what is still to come has a second, and no failure counts any more.
         """
         self._check_open()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.first_token
-        request = self._client.build_request("POST", self.url + path, content=body, headers=_JSON)
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._client.send(request, stream=True)
-        except (httpx.HTTPError, TimeoutError) as error:
+            response = await self._client.send("POST", path, body, deadline=deadline)
+        except httpx.HTTPError as error:
             raise self._unreached(error) from error
         try:
             await self._check(response, framing.types)
-            chunks = response.aiter_bytes()
-            while (chunk := await self._chunk(chunks, deadline)) is not None:
-                complete = list(framing.feed(chunk))
-                for event in complete:
-                    yield event
-                if complete:
+            while (chunk := await self._chunk(response, deadline)) is not None:
+                if complete := list(framing.feed(chunk)):
+                    yield complete
                     deadline = loop.time() + self._timeouts.between_tokens
                 if ending is not None and ending.is_set():
                     deadline = loop.time() + _AFTERMATH
             # An error may come without the empty line behind it; half of anything else is lost.
             rest = framing.close()
             if rest is not None and (framing.open_end or failure_in(rest) is not None):
-                yield rest
+                yield [rest]
         except (ValueError, BackendError) as error:
             if ending is not None and ending.is_set():
                 return
@@ -150,7 +143,7 @@ class Server:
                 raise
             raise BackendError(f"The server at {self.url} sent no events: {error}.") from error
         finally:
-            await response.aclose()
+            await response.aclose(done=ending is not None and ending.is_set())
 
     def reply(self, event: Event) -> dict[str, Any]:
         """The object in an event. Raises what the server reports in it."""
@@ -173,26 +166,36 @@ class Server:
         """The error for an answer without anything in it."""
         return BackendError(f"The server at {self.url} ended its answer before it began.")
 
-    async def _check(self, response: httpx.Response, types: tuple[str, ...]) -> None:
+    async def _check(self, response: Reply, types: tuple[str, ...]) -> None:
         """Raise unless the response is a stream of one of these content types."""
-        if response.status_code != 200:
-            raise self._refused(response, await _body_start(response))
-        if not response.headers.get("content-type", "").startswith(types):
-            body = await _body_start(response)
+        if response.status != 200:
+            raise self._refused(response, await self._body_start(response))
+        if not response.header("content-type").lower().startswith(types):
+            body = await self._body_start(response)
             failure = failures.read(body) if body.lstrip().startswith("{") else None
             if failure is not None:
-                raise self._classified(failure, response.status_code, None)
+                raise self._classified(failure, response.status, None)
             raise self._foreign(response, body)
 
-    async def _chunk(self, chunks: AsyncIterator[bytes], deadline: float) -> bytes | None:
+    async def _chunk(self, response: Reply, deadline: float) -> bytes | None:
         """The next bytes of a running answer, None at its end."""
         try:
-            async with asyncio.timeout_at(deadline):
-                return await anext(chunks, None)
-        except (httpx.TimeoutException, TimeoutError) as error:
+            return await response.read(deadline)
+        except httpx.TimeoutException as error:
             raise self._unreached(error) from error
         except httpx.HTTPError as error:
             raise self.cut(f": {error}" if str(error) else "") from error
+
+    async def _body_start(self, response: Reply) -> str:
+        """The first part of a body that is not what was asked for."""
+        patience = min(SHORT_ANSWER, self._timeouts.first_token)
+        deadline = asyncio.get_running_loop().time() + patience
+        pieces, size = [], 0
+        with contextlib.suppress(httpx.HTTPError):
+            while size <= _BODY_START and (data := await response.read(deadline)) is not None:
+                pieces.append(data)
+                size += len(data)
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def _check_open(self) -> None:
         if self._client.is_closed:
@@ -200,7 +203,7 @@ class Server:
 
     def _unreached(self, error: Exception) -> BackendError:
         """No answer, or not in time."""
-        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        if isinstance(error, httpx.TimeoutException):
             what = "accept a connection" if isinstance(error, httpx.ConnectTimeout) else "answer"
             return BackendTimeout(
                 f"The server at {self.url} did not {what} in time.",
@@ -211,19 +214,20 @@ class Server:
             hint=f"Is {self.kind} running there? Check `url` in the model's settings.",
         )
 
-    def _refused(self, response: httpx.Response, body: str) -> LlmgateError:
+    def _refused(self, response: Reply, body: str) -> LlmgateError:
         failure = failures.read(body) or failures.Failure(body[:_SHOWN])
-        if target := response.headers.get("location"):
+        if target := response.header("location"):
             failure = failures.Failure(f"moved to {target}")
-        return self._classified(failure, response.status_code, response.headers.get("retry-after"))
+        wait = failures.wait(response.header("retry-after"), response.header("retry-after-ms"))
+        return self._classified(failure, response.status, wait)
 
     def _classified(
         self, failure: failures.Failure, status: int, retry_after: str | None
     ) -> LlmgateError:
         return failures.classify(failure, status, self.url, retry_after, self.kind)
 
-    def _foreign(self, response: httpx.Response, body: str) -> BackendError:
-        kind = response.headers.get("content-type", "no content type")
+    def _foreign(self, response: Reply, body: str) -> BackendError:
+        kind = response.header("content-type") or "no content type"
         return BackendError(
             f"The server at {self.url} does not answer like {self.kind} "
             f"({kind}: {body[:_SHOWN]!r}).",
@@ -289,20 +293,3 @@ def check_headers(model: str, headers: Mapping[str, str]) -> None:
         if not (value.isascii() and value.isprintable()):
             what = "`api_key`" if name.lower() in ("authorization", "api-key") else f"header {name}"
             raise ConfigError(f"the {what} of the model {model!r} can't stand in a header.")
-
-
-def _http_timeouts(timeouts: Timeouts) -> httpx.Timeout:
-    longest = max(timeouts.first_token, timeouts.between_tokens)
-    return httpx.Timeout(longest, connect=timeouts.connect)
-
-
-async def _body_start(response: httpx.Response) -> str:
-    """The first part of a body that is not what was asked for."""
-    body = b""
-    with contextlib.suppress(httpx.HTTPError, TimeoutError):
-        async with asyncio.timeout(SHORT_ANSWER):
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _BODY_START:
-                    break
-    return body.decode("utf-8", "replace")

@@ -30,18 +30,23 @@ class Events:
         self._line = bytearray()
         self._data: list[str] = []
         self._name = "message"
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that are complete with `data`. Raises ValueError on an absurd length."""
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            self._line += line
-            # A CR may come in one piece and its LF in the next.
-            text = bytes(self._line).removesuffix(b"\r").decode("utf-8", "replace")
+        end = data.rfind(b"\n") + 1
+        if end:
+            # All lines at once: no character of several bytes has a line's end in it.
+            lines = (bytes(self._line) + data[: end - 1]).decode("utf-8", "replace")
             self._line.clear()
-            if (event := self._take(text)) is not None:
-                yield event
-        self._line += rest
+            if not self._begun:
+                self._begun = True
+                lines = lines.removeprefix("\ufeff")
+            for line in lines.split("\n"):
+                # A CR may come in one piece and its LF in the next.
+                if (event := self._take(line.removesuffix("\r"))) is not None:
+                    yield event
+        self._line += data[end:]
         if len(self._line) > MAX_LINE:
             raise ValueError(f"a line of more than {MAX_LINE} bytes")
 
@@ -52,9 +57,15 @@ class Events:
 
     def _take(self, line: str) -> Event | None:
         if not line:
-            event = Event("\n".join(self._data), self._name) if self._data else None
+            if not self._data:
+                self._name = "message"
+                return None
+            event = Event("\n".join(self._data), self._name)
             self._data, self._name = [], "message"
             return event
+        if line.startswith("data: "):
+            self._data.append(line[6:])
+            return None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":

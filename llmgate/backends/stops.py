@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -14,6 +15,8 @@ class Stops:
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = sorted({stop for stop in stops if stop}, key=len, reverse=True)
+        first = "".join(re.escape(stop[0]) for stop in self._stops)
+        self._may_begin = re.compile(f"[{first}]" if first else "(?!)").search
         self._held = ""
         self.found = False
 
@@ -21,7 +24,8 @@ class Stops:
         """What of the text up to the end of `piece` can be passed on now."""
         if self.found:
             return ""
-        if not self._stops:
+        # Most pieces have nothing in them that a stop string could begin with.
+        if not self._held and self._may_begin(piece) is None:
             return piece
         text = self._held + piece
         match = self._match(text)

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from llmgate.backends.embedder import Embedder
 from llmgate.backends.engine import Engine
 from llmgate.backends.pipe import (
     Cancel,
@@ -21,6 +22,8 @@ from llmgate.backends.pipe import (
     Count,
     Counted,
     Done,
+    Embed,
+    Embedded,
     Failed,
     Frames,
     FromWorker,
@@ -60,7 +63,7 @@ class Jobs:
     """What the reading thread hands to the others: requests, counts and cancels."""
 
     def __init__(self) -> None:
-        self.runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self.runs: queue.SimpleQueue[Run | Embed] = queue.SimpleQueue()
         self.counts: queue.SimpleQueue[Count] = queue.SimpleQueue()
         self._open: set[int] = set()
         self._lock = threading.Lock()
@@ -68,7 +71,7 @@ class Jobs:
     def read(self, incoming: Iterator[Command]) -> None:
         """Hand out commands until there are no more, then end the process."""
         for command in incoming:
-            if isinstance(command, Run):
+            if isinstance(command, Run | Embed):
                 with self._lock:
                     self._open.add(command.id)
                 self.runs.put(command)
@@ -89,7 +92,7 @@ class Jobs:
             self._open.discard(request)
 
 
-def run_jobs(engine: Engine, jobs: Jobs, output: Output) -> None:
+def run_jobs(engine: Engine | Embedder, jobs: Jobs, output: Output) -> None:
     """Answer requests one after the other, for ever."""
     while True:
         job = jobs.runs.get()
@@ -100,7 +103,7 @@ def run_jobs(engine: Engine, jobs: Jobs, output: Output) -> None:
         jobs.close(job.id)
 
 
-def count_jobs(engine: Engine, jobs: Jobs, output: Output) -> None:
+def count_jobs(engine: Engine | Embedder, jobs: Jobs, output: Output) -> None:
     """Count tokens, for ever."""
     while True:
         job = jobs.counts.get()
@@ -124,26 +127,42 @@ def main() -> None:
     jobs = Jobs()
     _thread(lambda: jobs.read(incoming))
     try:
-        engine = Engine(load)
+        engine = Embedder(load) if load.embedding else Engine(load)
     except LlmgateError as error:
         output.send(Failed(error.message))
         os._exit(1)
     output.send(Ready(engine.context, engine.trained, engine.template))
     _thread(lambda: count_jobs(engine, jobs, output))
-    # The first constrained answer needs it.
-    _thread(engine.vocabulary.prepare)
+    if isinstance(engine, Engine):
+        # The first constrained answer needs it.
+        _thread(engine.vocabulary.prepare)
     run_jobs(engine, jobs, output)
 
 
-def _answer(engine: Engine, jobs: Jobs, job: Run, output: Output) -> FromWorker | None:
+def _answer(
+    engine: Engine | Embedder, jobs: Jobs, job: Run | Embed, output: Output
+) -> FromWorker | None:
     try:
-        result = engine.complete(
-            job.prompt,
-            emit=lambda text: output.send(Piece(job.id, text)),
-            cancelled=lambda: jobs.cancelled(job.id),
-        )
+        if isinstance(job, Embed) and isinstance(engine, Embedder):
+            return _vectors(engine, jobs, job)
+        if isinstance(job, Run) and isinstance(engine, Engine):
+            return _text(engine, jobs, job, output)
     except LlmgateError as error:
         return _problem(job.id, error)
+    return Problem(job.id, "BackendError", "This process was started for something else.")
+
+
+def _vectors(engine: Embedder, jobs: Jobs, job: Embed) -> FromWorker | None:
+    made = engine.embed(job.texts, lambda: jobs.cancelled(job.id))
+    return None if made is None else Embedded(job.id, tuple(made[0]), made[1])
+
+
+def _text(engine: Engine, jobs: Jobs, job: Run, output: Output) -> FromWorker | None:
+    result = engine.complete(
+        job.prompt,
+        emit=lambda text: output.send(Piece(job.id, text)),
+        cancelled=lambda: jobs.cancelled(job.id),
+    )
     if result is None:
         return None
     return Done(job.id, result.length, result.prompt, result.completion, result.cached)

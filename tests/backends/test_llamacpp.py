@@ -24,6 +24,7 @@ from llmgate.errors import (
     ConfigError,
     ContextOverflow,
     GrammarError,
+    RefusedRequest,
     RequestError,
 )
 from llmgate.types import Prompt, Sampling, Usage
@@ -162,7 +163,7 @@ async def test_an_error_is_read_whatever_its_envelope(envelope):
 
 STATUSES = [
     (error_of(503, "unavailable_error", "Loading model"), BackendUnreachable, "Loading model"),
-    (error_of(400, "invalid_request_error", "bad 'stop'"), BackendRejected, "bad 'stop'"),
+    (error_of(400, "invalid_request_error", "bad 'stop'"), RefusedRequest, "bad 'stop'"),
     (error_of(401, "authentication_error", "Invalid API Key"), BackendRejected, "api_key"),
     (error_of(404, "not_found_error", "File Not Found"), BackendRejected, "`url`"),
     (error_of(501, "not_supported_error", "no"), BackendRejected, "no"),
