@@ -12,8 +12,11 @@ wrapper = "dolphin"
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +32,7 @@ from llmgate.types import Sampling
 FILE_NAME = "llmgate.toml"
 DEFAULT_MODEL = "llmgate-tiny"
 SHIPPED_WRAPPER = "chatml"
+_WITHOUT_URL = ("embedded", "scripted")
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -161,6 +165,18 @@ def user_folder(env: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "llmgate"
 
 
+def may_discover(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether servers on this machine may be used that nobody configured (LLMGATE_DISCOVER)."""
+    return env.get("LLMGATE_DISCOVER", "").lower() not in ("0", "off", "no", "false")
+
+
+def tiktoken_words(source: str, env: Mapping[str, str] = os.environ) -> Path:
+    """Where the package tiktoken keeps what it fetched from `source`, if it did."""
+    folder = env.get("TIKTOKEN_CACHE_DIR") or env.get("DATA_GYM_CACHE_DIR")
+    base = Path(folder) if folder else Path(tempfile.gettempdir()) / "data-gym-cache"
+    return base / hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
 def load(file: Path | None = None, env: Mapping[str, str] = os.environ) -> Settings:
     """The settings from `file`, else LLMGATE_CONFIG, else ./llmgate.toml, else the user's.
 
@@ -210,19 +226,13 @@ def parse(text: str, source: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     _check_keys(data, ("server", "models"), "", source)
-    server = _convert(_table(data, "server", "server", source), ServerSettings, "server", source)
-    models = {}
-    for name, table in _table(data, "models", "models", source).items():
-        where = f"models.{name}"
-        if not isinstance(table, dict):
-            raise ConfigError(f"{source}: {where} must be a table, not {table!r}.")
-        for key, struct in (("sampling", Sampling), ("timeouts", Timeouts)):
-            inner = _table(table, key, f"{where}.{key}", source)
-            _check_keys(inner, struct.__struct_fields__, f"{where}.{key}", source)
-        models[name] = _anchored(_convert(table, ModelSettings, where, source), source.parent)
-    if not models:
-        models = default_settings().models
-    return Settings(server, models, source)
+    _check_numbers(data, "", source)
+    server = _server(_table(data, "server", "server", source), source)
+    models = {
+        name: _model(table, f"models.{name}", source)
+        for name, table in _table(data, "models", "models", source).items()
+    }
+    return Settings(server, models or default_settings().models, source)
 
 
 def _find(file: Path | None, env: Mapping[str, str]) -> Path | None:
@@ -244,11 +254,67 @@ def _from_file(path: Path) -> Settings:
     return parse(text, path.resolve())
 
 
+def _server(table: dict[str, Any], source: Path) -> ServerSettings:
+    keys = _table(table, "keys", "server.keys", source)
+    for name, inner in keys.items():
+        _check_table(inner, KeySettings, f"server.keys.{name}", source)
+        _convert(inner, KeySettings, f"server.keys.{name}", source)
+    server = _convert(table, ServerSettings, "server", source)
+    owners = {server.api_key: "server.api_key"} if server.api_key else {}
+    for name, settings in server.keys.items():
+        where = f"server.keys.{name}.key"
+        if not settings.key.strip():
+            raise ConfigError(f"{source}: {where} is empty.")
+        if other := owners.get(settings.key):
+            raise ConfigError(f"{source}: {where} is the same key as {other}.")
+        owners[settings.key] = where
+    log = _anchored(server.usage_log, source.parent)
+    return msgspec.structs.replace(server, usage_log=log)
+
+
+def _model(table: Any, where: str, source: Path) -> ModelSettings:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}: {where} must be a table, not {table!r}.")
+    for key, struct in (("sampling", Sampling), ("timeouts", Timeouts)):
+        _check_table(_table(table, key, f"{where}.{key}", source), struct, f"{where}.{key}", source)
+    replicas = table.get("replicas", [])
+    if not isinstance(replicas, list):
+        raise ConfigError(f"{source}: {where}.replicas must be tables, not {replicas!r}.")
+    for number, replica in enumerate(replicas):
+        _check_table(replica, Replica, f"{where}.replicas[{number}]", source)
+    model = _convert(table, ModelSettings, where, source)
+    if model.replicas and model.backend in _WITHOUT_URL:
+        raise ConfigError(
+            f"{source}: {where}.replicas are servers, and the {model.backend} backend has none.",
+            hint="Set `backend` to what these servers speak.",
+        )
+    return msgspec.structs.replace(model, path=_anchored(model.path, source.parent))
+
+
 def _table(data: dict[str, Any], key: str, where: str, source: Path) -> dict[str, Any]:
     value = data.get(key, {})
     if not isinstance(value, dict):
         raise ConfigError(f"{source}: {where} must be a table, not {value!r}.")
     return value
+
+
+def _check_table(table: Any, struct: type[msgspec.Struct], where: str, source: Path) -> None:
+    """Refuse what is no table, and keys that nobody knows."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}: {where} must be a table, not {table!r}.")
+    _check_keys(table, struct.__struct_fields__, where, source)
+
+
+def _check_numbers(value: Any, where: str, source: Path) -> None:
+    """Refuse `nan` and `inf`, which TOML knows and no setting can be."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(inner, f"{where}.{key}" if where else key, source)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check_numbers(inner, f"{where}[{number}]", source)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{source}: {where}: {value} can't be used, only finite numbers.")
 
 
 def _check_keys(table: dict[str, Any], known: Iterable[str], where: str, source: Path) -> None:
@@ -269,8 +335,6 @@ def _convert(table: dict[str, Any], struct: type[T], where: str, source: Path) -
         raise ConfigError(f"{source}: {key}: {problem.replace('`', '')}.") from error
 
 
-def _anchored(model: ModelSettings, folder: Path) -> ModelSettings:
-    """A model's relative path counts from the config file, not from where it is run."""
-    if model.path is None:
-        return model
-    return msgspec.structs.replace(model, path=str(folder / Path(model.path).expanduser()))
+def _anchored(path: str | None, folder: Path) -> str | None:
+    """A relative path counts from the config file, not from where it is run."""
+    return None if path is None else str(folder / Path(path).expanduser())

@@ -15,10 +15,11 @@ hypothesis.settings.load_profile("llmgate")
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_this_machine(tmp_path_factory):
-    """Tests never see the configuration, keys or history of the person who runs them."""
+    """Tests never see the configuration, keys, servers or history of who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("LLMGATE_")]:
             patch.delenv(name)
+        patch.setenv("LLMGATE_DISCOVER", "off")
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
         yield
 

@@ -86,6 +86,46 @@ def test_the_key_of_the_environment_goes_over_the_file(tmp_path):
         ("models = 5", "models must be a table"),
         ("[models]\na = 5", "models.a must be a table"),
         ("= 5", "not valid TOML"),
+        ("[models.a]\nbackend = 'x'\nreplicas = 5", "models.a.replicas must be tables"),
+        ("[models.a]\nbackend = 'x'\nreplicas = [5]", r"models.a.replicas\[0\] must be a table"),
+        (
+            "[[models.a.replicas]]\nurl = 'x'\n[[models.a.replicas]]\nurl = 'y'\nwieght = 2",
+            r"'models.a.replicas\[1\].wieght'.*Did you mean 'weight'",
+        ),
+        (
+            "[models.a]\nbackend = 'x'\nreplicas = [{weight = 1}]",
+            r"models.a.replicas\[0\]: .*url",
+        ),
+        ("[models.a]\nbackend='x'\nreplicas = [{url='u', weight = 0}]", r"replicas\[0\].weight"),
+        (
+            "[models.a]\nreplicas = [{url = 'x'}]",
+            "replicas are servers, .* embedded backend has none",
+        ),
+        ("[models.a]\ncooldown = 0", "models.a.cooldown"),
+        ("[models.a]\nhealth = -1.5", "models.a.health"),
+        ("[models.a]\ncache = nan", "models.a.cache: nan can't be used"),
+        ("[models.a]\ntimeouts = {total = inf}", "models.a.timeouts.total: inf can't be used"),
+        ("[models.a]\ntimeouts = {total = 0}", "models.a.timeouts.total"),
+        ("[models.a]\nconcurrency = 0", "models.a.concurrency"),
+        ("[models.a]\nbalance = 'random'", "models.a.balance"),
+        ("[models.a]\naliases = 'x'", "models.a.aliases"),
+        ("[server]\nkeys = 5", "server.keys must be a table"),
+        ("[server.keys]\nann = 'secret'", "server.keys.ann must be a table"),
+        (
+            "[server.keys.ann]\nkye = 'x'",
+            "unknown key 'server.keys.ann.kye'.*Did you mean 'key'",
+        ),
+        ("[server.keys.ann]\nrequests = 5", "server.keys.ann: .*required field key"),
+        ("[server.keys.ann]\nkey = ' '", "server.keys.ann.key is empty"),
+        ("[server.keys.ann]\nkey = 'k'\nrequests = 0", "server.keys.ann.requests: "),
+        (
+            "[server.keys.ann]\nkey = 'k'\n[server.keys.bob]\nkey = 'k'",
+            "server.keys.bob.key is the same key as server.keys.ann.key",
+        ),
+        (
+            "[server]\napi_key = 'k'\n[server.keys.bob]\nkey = 'k'",
+            "server.keys.bob.key is the same key as server.api_key",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_with_key_file_and_match(tmp_path, text, message):
@@ -103,3 +143,18 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="can't read"):
         config.load(binary, env={})
+
+
+def test_replicas_and_keys_are_read_and_the_log_counts_from_the_file(tmp_path):
+    file = tmp_path / "llmgate.toml"
+    file.write_text(
+        "[server]\nusage_log = 'log/usage.jsonl'\n"
+        "[server.keys.ann]\nkey = 'k'\nrequests = 5\nmodels = ['small-*']\n"
+        "[models.a]\nbackend = 'llamacpp'\nurl = 'http://one'\naliases = ['b', 'c*']\n"
+        "[[models.a.replicas]]\nurl = 'http://two'\nweight = 2.5\n"
+    )
+    settings = config.load(file, {})
+    assert settings.server.usage_log == str(tmp_path / "log" / "usage.jsonl")
+    assert settings.server.keys["ann"] == config.KeySettings("k", requests=5, models=("small-*",))
+    assert settings.models["a"].replicas == (config.Replica("http://two", weight=2.5),)
+    assert settings.models["a"].aliases == ("b", "c*")

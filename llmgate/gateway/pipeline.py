@@ -1,50 +1,109 @@
-"""The gateway: answers requests by routes, with one retry that says what was wrong."""
+"""The gateway: each request goes through the steps, each of which is a file beside this one.
+
+    limits     may this client ask for this model, and has it any of its minute left?
+    cache      was the same asked before?
+    fallbacks  this model, else others
+    correction an answer that can't be used is asked for once more
+    retries    another replica, or the same one later
+    replicas   which server, and its place in the queue
+    attempt    one generation, up to where it can't be taken back
+
+From there on deltas are passed on as they come, and nothing is tried again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from llmgate.backends import open_backend
-from llmgate.config import Settings, with_facts
-from llmgate.errors import ConfigError, ContextOverflow, LlmgateError, OutputError, UnknownModel
-from llmgate.gateway.generation import Observer, Route, generate
-from llmgate.types import Completion, Delta, Message, Note, Request, Usage
-from llmgate.wrappers import open_wrapper
+from llmgate.config import Settings
+from llmgate.errors import (
+    ConfigError,
+    LlmgateError,
+    OutputError,
+    UnknownModel,
+    UnknownName,
+)
+from llmgate.gateway import attempt
+from llmgate.gateway.attempt import Answer
+from llmgate.gateway.cache import Cache, key_of, lasting, replayed
+from llmgate.gateway.call import Call, conversation_of
+from llmgate.gateway.clock import Clock
+from llmgate.gateway.correction import corrected, report
+from llmgate.gateway.deadline import in_time, timed
+from llmgate.gateway.fallbacks import first_of
+from llmgate.gateway.generation import Observer, Route
+from llmgate.gateway.limits import Client, expected_tokens
+from llmgate.gateway.models import Family, Model
+from llmgate.gateway.opening import open_model
+from llmgate.gateway.replicas import Turn
+from llmgate.gateway.retries import retried
+from llmgate.gateway.routing import Router, chain
+from llmgate.gateway.usage_log import UsageLog
+from llmgate.types import Completion, Delta, Embeddings, Request
+from llmgate.wrappers import ModelWrapper, Wrapper
 
 logger = logging.getLogger("llmgate.gateway")
 
-_UNCONSTRAINED = "the backend took a grammar and did not keep to it"
-
 
 class Gateway:
-    """Answers requests by the routes it was given, in the order of their configuration."""
+    """Answers requests by the models it was given, in the order of their configuration."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
-        self.routes = dict(routes)
+    def __init__(
+        self,
+        models: Mapping[str, Route | Model | Family],
+        *,
+        usage_log: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """A bare `Route` is a model that is asked once, with no queue before it.
+
+        Raises `ConfigError` where names stand for two models, or fallbacks for none.
+        """
+        self._clock = clock or Clock()
+        self._models = {
+            name: Model.of_route(name, model, self._clock) if isinstance(model, Route) else model
+            for name, model in models.items()
+        }
+        self._router: Router[Model | Family] = Router()
+        for name, model in self._models.items():
+            self._router.add(name, model)
+        for name, model in self._models.items():
+            for alias in model.policy.aliases:
+                try:
+                    self._router.add(alias, model)
+                except ConfigError as error:
+                    error.message = f"models.{name}.aliases: {error.message}"
+                    raise
+        self._chains = {
+            name: chain(name, self._behind, where=f"models.{name}.fallbacks")
+            for name in self._models
+        }
+        self._cache = Cache(self._clock)
+        self._log = UsageLog(usage_log) if usage_log is not None else None
 
     @classmethod
-    def open(cls, settings: Settings) -> Gateway:
+    def open(cls, settings: Settings, *, clock: Clock | None = None) -> Gateway:
         """The gateway that `settings` describe; nothing is started yet.
 
         Raises `ConfigError` that names the model whose settings can't be used.
         """
-        routes = {}
-        for name, model in settings.models.items():
-            try:
-                model = with_facts(model)
-                wrapper = open_wrapper(model.wrapper, model.options, settings.user_folder)
-                routes[name] = Route(open_backend(name, model), wrapper, model.sampling)
-            except ConfigError as error:
-                error.message = f"models.{name}: {error.message}"
-                raise
-        return cls(routes)
+        clock = clock or Clock()
+        models = {
+            name: open_model(name, model, settings.user_folder, clock)
+            for name, model in settings.models.items()
+        }
+        log = Path(settings.server.usage_log) if settings.server.usage_log else None
+        if log is not None and not log.parent.is_dir():
+            raise ConfigError(f"server.usage_log: there is no folder {str(log.parent)!r}.")
+        return cls(models, usage_log=log, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,96 +118,251 @@ class Gateway:
 
     async def start(self) -> None:
         """Make all backends ready; one that fails is logged, and asked again by each request."""
-        routes = self.routes.items()
-        results = await asyncio.gather(
-            *(route.backend.start() for _, route in routes), return_exceptions=True
-        )
-        for (name, route), result in zip(routes, results, strict=True):
-            try:
-                if isinstance(result, BaseException):
-                    raise result
-                # What a model's own template can show takes some renderings to find out.
-                route.wrapper.of(route.backend.caps)
-            except LlmgateError as error:
-                logger.error("model %s is not ready: %s", name, error)
+        models = [model for model in self._models.values() if isinstance(model, Model)]
+        results = await asyncio.gather(*(model.start() for model in models))
+        for model, failures in zip(models, results, strict=True):
+            for error in failures:
+                logger.error("model %s is not ready: %s", model.name, error)
 
     async def aclose(self) -> None:
-        """Close all backends."""
-        await asyncio.gather(*(route.backend.aclose() for route in self.routes.values()))
+        """Close all backends, and write down what is still to be written."""
+        try:
+            await asyncio.gather(*(model.aclose() for model in self._models.values()))
+        finally:
+            if self._log is not None:
+                await self._log.aclose()
+
+    @property
+    def names(self) -> list[str]:
+        """The names and aliases that can be asked for, apart from patterns."""
+        return self._router.names
+
+    @property
+    def routes(self) -> dict[str, Route]:
+        """The models that have one name, with the routes of their first replicas."""
+        return {
+            name: model.route
+            for name, model in self._models.items()
+            if isinstance(model, Model) and "*" not in name
+        }
+
+    @property
+    def down(self) -> list[str]:
+        """The models none of whose replicas should be asked, because they failed."""
+        models = self._models.items()
+        return [name for name, model in models if isinstance(model, Model) and not model.up]
 
     def route(self, model: str) -> Route:
-        """The route of a model. Raises `UnknownModel` with the known ones."""
-        try:
-            return self.routes[model]
-        except KeyError:
-            raise UnknownModel(model, self.routes) from None
+        """The route of a model's first replica. Raises `UnknownModel` with the known ones."""
+        found, _ = self._router.find(model)
+        if not isinstance(found, Model):
+            raise UnknownModel(model, self.names)
+        return found.route
 
-    async def complete(self, request: Request, observer: Observer | None = None) -> Completion:
+    def check(self, model: str, client: Client | None = None) -> None:
+        """Raise `UnknownModel` or `Forbidden` unless the client may ask for that model."""
+        found, _ = self._router.find(model, client.allows if client is not None else None)
+        if client is not None:
+            client.check(model, found.name)
+
+    def use_wrapper(self, model: str, wrapper: Wrapper | ModelWrapper) -> None:
+        """Write the prompts of a model in another format from now on."""
+        found, _ = self._router.find(model)
+        if isinstance(found, Model):
+            found.use_wrapper(wrapper)
+        self._cache = Cache(self._clock)
+
+    async def complete(
+        self, request: Request, observer: Observer | None = None, *, client: Client | None = None
+    ) -> Completion:
         """The whole answer: the sum of what `stream` gives.
 
         Raises `RequestError`, `BackendError`, or `OutputError` if the model's answer can't be
         used even after a retry.
         """
-        async with aclosing(self.stream(request, observer, whole=True)) as deltas:
+        async with aclosing(self.stream(request, observer, whole=True, client=client)) as deltas:
             return Completion.fold([delta async for delta in deltas])
 
     async def stream(
-        self, request: Request, observer: Observer | None = None, *, whole: bool = False
+        self,
+        request: Request,
+        observer: Observer | None = None,
+        *,
+        whole: bool = False,
+        client: Client | None = None,
     ) -> AsyncGenerator[Delta, None]:
         """The answer's deltas as they come; usage and notes come just before the finish.
 
-        An answer that can't be used is asked for once more, with what was wrong, as long as
-        nothing of it was passed on; `whole` passes nothing on before the end, so that every
-        failure can be mended. Raises as `complete` does.
+        What fails is mended (see the steps above) as long as nothing of it was passed on; `whole`
+        passes nothing on before the end, so that every failure can be. `client` is whose limits
+        count. Raises as `complete` does.
         """
-        route = self.route(request.model)
-        request = msgspec.structs.replace(request, sampling=request.sampling.over(route.sampling))
-        usage, retried = Usage(cached=0), None
-        current = request
-        while True:
-            kept: list[Delta] = []
-            passed_on = False
-            try:
-                async with aclosing(generate(route, current, observer)) as deltas:
-                    async for delta in deltas:
-                        if delta.usage is not None:
-                            usage = usage.plus(delta.usage)
-                        elif whole or delta.finish or delta.note:
-                            kept.append(delta)
-                        else:
-                            passed_on = True
+        call = self._call(request.model, client)
+        call.observer, call.whole = observer, whole
+        call.conversation = conversation_of(request)
+        try:
+            models = await self._admitted(call, expected_tokens(request) if client else 0)
+            seconds = models[0].policy.cache
+            key = key_of(models[0].name, request) if seconds else None
+            kept = self._cache.get(key) if key is not None else None
+            given: list[Delta] = []
+            if kept is None:
+                deltas = self._answered(call, models, request)
+            else:
+                deltas = replayed(call, request, kept, self._cache.age(kept))
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    if key is not None:
+                        given.append(delta)
+                    yield delta
+            if key is not None and not (call.from_cache or call.fallback):
+                self._cache.put(key, lasting(given, request), call.usage, seconds)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        finally:
+            self._settle(call)
+
+    async def embed(
+        self, model: str, texts: Sequence[str], *, client: Client | None = None
+    ) -> Embeddings:
+        """A vector for each text. Raises `RequestError` or `BackendError`."""
+        call = self._call(model, client)
+
+        async def vectors(turn: Turn) -> Embeddings:
+            made = await turn.replica.route.backend.embed(texts)
+            turn.worked()
+            turn.end(finished=True)
+            return made
+
+        async def ask(model: Model) -> Embeddings:
+            return await retried(call, model.replicas, model.policy.retries, vectors)
+
+        try:
+            models = await self._admitted(call, sum(map(len, texts)) // 4)
+            made, answering, note = await in_time(call, first_of(models, ask))
+            call.answered_by, call.fallback = answering.name, note is not None
+            call.used(made.usage)
+            call.begun()
+            if note is not None:
+                made = msgspec.structs.replace(made, notes=(*made.notes, note))
+            return made
+        except BaseException as error:
+            call.failed(error)
+            raise
+        finally:
+            self._settle(call)
+
+    async def _answered(
+        self, call: Call, models: Sequence[Model], request: Request
+    ) -> AsyncGenerator[Delta, None]:
+        """What the first model that can answers, as it comes."""
+        answer = await in_time(call, self._begun(call, models, request))
+        last: list[Delta] = []
+        failure: LlmgateError | None = None
+
+        def held_back(delta: Delta) -> bool:
+            if delta.usage is not None:
+                call.used(delta.usage)
+            elif delta.note is not None or delta.finish is not None:
+                last.append(delta)
+            else:
+                return False
+            return True
+
+        try:
+            for delta in answer.ready:
+                if not held_back(delta):
+                    yield delta
+            if answer.rest is not None:
+                async with aclosing(timed(call, answer.rest)) as rest:
+                    async for delta in rest:
+                        if not held_back(delta):
                             yield delta
-            except OutputError as error:
-                if error.unconstrained:
-                    logger.warning("model %s: %s", request.model, _UNCONSTRAINED)
-                if passed_on or retried is not None:
-                    raise
-                retried, current = error, _corrected(request, error)
-                continue
-            except ContextOverflow:
-                if retried is None:
-                    raise
-                raise retried from None  # the overflow is our own doing: the retry is longer
-            for delta in kept:
-                if delta.finish is None:
-                    yield delta
-            for note in request.notes:
-                yield Delta(note=note)
-            if retried is not None:
-                yield Delta(note=Note("retried", f"the first answer was refused: {retried}"))
-                if retried.unconstrained:
-                    yield Delta(note=Note("unconstrained", _UNCONSTRAINED))
-            yield Delta(usage=usage)
-            for delta in kept:
-                if delta.finish is not None:
-                    yield delta
-            return
+            finish = next((delta for delta in last if delta.finish is not None), None)
+            if finish is None:
+                raise attempt.unfinished(call)
+            call.finish = finish.finish
+        except LlmgateError as error:
+            failure = error
+            if isinstance(error, OutputError):
+                report(request, error)
+            raise
+        finally:
+            await answer.aclose(failure, finished=call.finish is not None)
+        for delta in last:
+            if delta is not finish:
+                yield delta
+        for note in (*request.notes, *answer.notes):
+            yield Delta(note=note)
+        yield Delta(usage=call.usage)
+        yield finish
+
+    async def _begun(self, call: Call, models: Sequence[Model], request: Request) -> Answer:
+        """The beginning of an answer: the steps between a request and what can't be taken back."""
+
+        async def ask(model: Model) -> Answer:
+            async def once_more(request: Request) -> Answer:
+                def work(turn: Turn) -> Awaitable[Answer]:
+                    return attempt.begin(call, turn, request)
+
+                return await retried(call, model.replicas, model.policy.retries, work)
+
+            return await corrected(_for(model, request, call.conversation), once_more)
+
+        answer, model, note = await first_of(models, ask)
+        call.answered_by, call.fallback = model.name, note is not None
+        if note is not None:
+            answer.notes.append(note)
+        return answer
+
+    def _call(self, model: str, client: Client | None) -> Call:
+        return Call(model=model, clock=self._clock, began=self._clock.now(), client=client)
+
+    async def _admitted(self, call: Call, tokens: int) -> list[Model]:
+        """The models that may answer the call, which is charged to its client."""
+        client = call.client
+        found, parts = self._router.find(call.model, client.allows if client is not None else None)
+        if client is not None:
+            client.check(call.model, found.name)
+            client.admit(tokens)
+            call.estimate = tokens
+        if found.policy.total is not None:
+            call.deadline = call.began + found.policy.total
+        models = [found if isinstance(found, Model) else await found.member(parts)]
+        for name in self._chains[found.name]:
+            further, parts = self._router.find(name)
+            models.append(further if isinstance(further, Model) else await further.member(parts))
+        return models
+
+    def _settle(self, call: Call) -> None:
+        """Charge what the call took, and write it down."""
+        if call.client is not None and call.estimate:
+            # Somebody who leaves in the middle has used what nobody has counted.
+            known = call.finish is not None or call.status != 499
+            used = 0 if call.from_cache else call.usage.prompt + call.usage.completion
+            call.client.settle(call.estimate, used if known else call.estimate)
+        if self._log is not None:
+            self._log.add(call)
+
+    def _behind(self, name: str) -> list[str]:
+        """The names of the models directly behind one. Raises `UnknownName`."""
+        names = []
+        for fallback in self._router.find(name)[0].policy.fallbacks:
+            try:
+                found, _ = self._router.find(fallback)
+            except LlmgateError:
+                raise UnknownName(
+                    "model", fallback, self._router.names, where=f" in models.{name}.fallbacks"
+                ) from None
+            names.append(fallback if isinstance(found, Family) else found.name)
+        return names
 
 
-def _corrected(request: Request, error: OutputError) -> Request:
-    """The request again, with the answer that was refused and the reason."""
-    answer = Message("assistant", error.text.strip() or "(nothing)")
-    wanted = "a valid function call" if request.tools else "valid JSON"
-    feedback = f"That answer can't be used: {error} Answer again, with {wanted} and nothing else."
-    messages = (*request.messages, answer, Message("user", feedback))
-    return msgspec.structs.replace(request, messages=messages)
+def _for(model: Model, request: Request, conversation: str) -> Request:
+    """The request as a model gets it: with its sampling, and with a conversation to go by."""
+    return msgspec.structs.replace(
+        request,
+        sampling=request.sampling.over(model.route.sampling),
+        conversation=conversation,
+    )

@@ -21,50 +21,68 @@ from starlette.routing import Route as Path
 from llmgate.config import ServerSettings
 from llmgate.errors import LlmgateError, NoRoute, TooLarge
 from llmgate.gateway import Gateway
-from llmgate.server.guard import LOOPBACK_ORIGIN, Guard
-from llmgate.server.responses import JSON, ClientLeft, EventStream, error_response, unless_gone
+from llmgate.gateway.limits import Clients
+from llmgate.server.guard import LOOPBACK_ORIGIN, Guard, client_of
+from llmgate.server.responses import JSON, EventStream, error_response
+from llmgate.server.watch import ClientLeft, Closing, unless_gone
 from llmgate.types import Note
-from llmgate.wire import chat
+from llmgate.wire import chat, embeddings
 from llmgate.wire.chat_answers import ChatWriter
 
 _NOTES_HEADER_LIMIT = 4096
+# What web pages may read of an answer's headers.
+_EXPOSED = ["x-request-id", "x-llmgate-notes", "retry-after"] + [
+    f"x-ratelimit-{what}-{kind}"
+    for what in ("limit", "remaining", "reset")
+    for kind in ("requests", "tokens")
+]
 
 
 def build(
     gateway: Gateway,
     settings: ServerSettings,
     *,
-    closing: asyncio.Event | None = None,
+    closing: Closing | None = None,
 ) -> Starlette:
     """The app over `gateway`, whose backends it starts and closes with itself.
 
     When `closing` is set, answers under way end with a `ShuttingDown`.
     """
     started = int(time.time())
-    closing = closing or asyncio.Event()
+    closing = closing or Closing()
 
     async def health(request: HTTPRequest) -> Response:
-        return JSON({"status": "ok", "models": list(gateway.routes)})
+        state = {"status": "ok", "models": list(gateway.routes), "down": gateway.down}
+        return JSON(state)
 
     async def models(request: HTTPRequest) -> Response:
-        entries = [_model_entry(name, started) for name in gateway.routes]
+        client = client_of(request.scope)
+        names = [name for name in gateway.names if client is None or client.allows(name)]
+        entries = [_model_entry(name, started) for name in names]
         return JSON({"object": "list", "data": entries})
 
     async def model(request: HTTPRequest) -> Response:
         name = request.path_params["name"]
-        gateway.route(name)
+        gateway.check(name, client_of(request.scope))
         return JSON(_model_entry(name, started))
 
     async def completions(request: HTTPRequest) -> Response:
         asked = chat.decode(await _body(request, settings.max_body))
-        gateway.route(asked.request.model)
+        client = client_of(request.scope)
         writer = ChatWriter(asked)
         if asked.stream:
-            beginning = EventStream.begin(gateway.stream(asked.request), writer, closing)
-            return await unless_gone(request.receive, closing, beginning)
-        answering = gateway.complete(asked.request)
+            deltas = gateway.stream(asked.request, client=client)
+            return EventStream(deltas, writer, closing)
+        answering = gateway.complete(asked.request, client=client)
         completion = await unless_gone(request.receive, closing, answering)
         return JSON(writer.whole(completion), headers=_notes_header(completion.notes))
+
+    async def vectors(request: HTTPRequest) -> Response:
+        asked = embeddings.decode(await _body(request, settings.max_body))
+        client = client_of(request.scope)
+        embedding = gateway.embed(asked.model, asked.texts, client=client)
+        made = await unless_gone(request.receive, closing, embedding)
+        return JSON(embeddings.answer(asked, made), headers=_notes_header(made.notes))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -84,6 +102,7 @@ def build(
             Path("/v1/models", models),
             Path("/v1/models/{name:path}", model),
             Path("/v1/chat/completions", completions, methods=["POST"]),
+            Path("/v1/embeddings", vectors, methods=["POST"]),
         ],
         middleware=[
             Middleware(
@@ -92,9 +111,9 @@ def build(
                 allow_origin_regex=LOOPBACK_ORIGIN.pattern,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["x-request-id", "x-llmgate-notes"],
+                expose_headers=_EXPOSED,
             ),
-            Middleware(Guard, settings=settings),
+            Middleware(Guard, settings=settings, clients=Clients(settings.keys)),
         ],
         exception_handlers={
             LlmgateError: _failed,

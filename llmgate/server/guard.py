@@ -11,11 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate.config import ServerSettings
 from llmgate.errors import ConfigError, Forbidden, RequestError, Unauthorized
+from llmgate.gateway.limits import Client, Clients
 from llmgate.server.responses import error_response
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 _OPEN_PATHS = frozenset({"/health"})
+_CLIENT = "llmgate.client"
 
 
 def is_loopback(host: str) -> bool:
@@ -25,7 +27,7 @@ def is_loopback(host: str) -> bool:
 
 def check_exposure(settings: ServerSettings) -> None:
     """Raise `ConfigError` for a server that others could reach without a key."""
-    if not is_loopback(settings.host) and not settings.api_key:
+    if not is_loopback(settings.host) and not settings.api_key and not settings.keys:
         raise ConfigError(
             f"the host {settings.host!r} can be reached from other machines, "
             "so an API key is needed.",
@@ -33,16 +35,25 @@ def check_exposure(settings: ServerSettings) -> None:
         )
 
 
+def client_of(scope: Scope) -> Client | None:
+    """The client whose key came with a request: None for the server's own key, or none."""
+    client: Client | None = scope.get(_CLIENT)
+    return client
+
+
 class Guard:
     """Middleware that lets a request through or answers it with 401 or 403.
 
     On loopback the Host must be a loopback name, so that a web page can't reach the server by
     a name of its own that resolves to 127.0.0.1; the Origin must be of this machine or listed.
+    A client with a key of its own goes into the scope (see `client_of`), and what is left of its
+    limits into the headers of each answer.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, clients: Clients) -> None:
         self._app = app
         self._key = settings.api_key.encode() if settings.api_key else None
+        self._clients = clients
         self._origins = frozenset(settings.origins)
         self._hosts = None
         if is_loopback(settings.host):
@@ -56,15 +67,18 @@ class Guard:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                if (client := client_of(scope)) is not None:
+                    headers.update(client.headers())
             await send(message)
 
-        if refusal := self._refusal(scope["path"], Headers(scope=scope)):
+        if refusal := self._refusal(scope, Headers(scope=scope)):
             await error_response(refusal)(scope, receive, send_with_id)
         else:
             await self._app(scope, receive, send_with_id)
 
-    def _refusal(self, path: str, headers: Headers) -> RequestError | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> RequestError | None:
         host = _hostname(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
             return Forbidden(
@@ -77,15 +91,21 @@ class Guard:
                 f"Web pages from {origin!r} may not call this server.",
                 hint="Add it to origins in the [server] table of llmgate.toml.",
             )
-        if self._key is not None and path not in _OPEN_PATHS:
+        if scope["path"] not in _OPEN_PATHS and (self._key is not None or self._clients):
             scheme, _, token = headers.get("authorization", "").partition(" ")
             given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.strip().encode(), self._key):
+            if not self._admitted(scope, given.strip().encode()):
                 return Unauthorized(
                     "The API key is missing or wrong.",
                     hint="Send it as: Authorization: Bearer KEY",
                 )
         return None
+
+    def _admitted(self, scope: Scope, key: bytes) -> bool:
+        if self._key is not None and hmac.compare_digest(key, self._key):
+            return True
+        scope[_CLIENT] = client = self._clients.of(key)
+        return client is not None
 
 
 def _hostname(host: str) -> str:

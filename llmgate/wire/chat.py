@@ -24,6 +24,7 @@ from llmgate.types import (
     ToolCall,
     ToolChoice,
 )
+from llmgate.wire.bodies import decoded
 
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _AUTHOR_NAME = re.compile(r"[^\s<|\\/>]{1,64}")
@@ -35,7 +36,6 @@ _BENIGN = frozenset(
         "store",
         "service_tier",
         "safety_identifier",
-        "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
         "moderation",
@@ -145,6 +145,7 @@ class _Body(msgspec.Struct):
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     grammar: str | None = None
+    prompt_cache_key: str | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -161,20 +162,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 def decode(raw: bytes) -> ChatRequest:
     """A body as a request. Raises `RequestError` naming the field that can't be used."""
-    try:
-        data = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise RequestError(f"The body is not valid JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise RequestError("The body must be a JSON object.")
-    try:
-        body = msgspec.convert(data, _Body)
-    except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").removeprefix(".") or None
-        where = f"{field}: " if field else ""
-        text = problem.replace("`", "'")
-        raise RequestError(f"{where}{text}.", param=field) from error
+    data, body = decoded(raw, _Body)
     if body.n is not None and body.n != 1:
         raise Unsupported("Only n=1 is offered.", param="n")
     tools, choice = _tools(body)
@@ -196,6 +184,7 @@ def decode(raw: bytes) -> ChatRequest:
             stop=_stop(body.stop),
             sampling=_sampling(body),
             notes=tuple(_ignored(data)),
+            conversation=body.prompt_cache_key or None,
         ),
         stream=bool(body.stream),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),

@@ -28,6 +28,7 @@ class ChatWriter:
         self._opened = False
         self._notes: list[Note] = []
         self._usage = Usage()
+        self._around_text: tuple[bytes, bytes] | None = None
 
     def whole(self, completion: Completion) -> dict[str, Any]:
         """The body of a non-streaming answer."""
@@ -61,6 +62,9 @@ class ChatWriter:
 
     def pieces(self, delta: Delta) -> bytes:
         """The stream's events for one delta; may be empty."""
+        if self._around_text is not None and delta.text and delta == Delta(delta.text):
+            before, after = self._around_text
+            return before + msgspec.json.encode(delta.text) + after
         if delta.note is not None:
             self._notes.append(delta.note)
         if delta.usage is not None:
@@ -72,6 +76,9 @@ class ChatWriter:
                 self._opened = True
                 content = None if "content" not in change and delta.call else ""
                 events += self._event({"role": "assistant", "content": content})
+                # Nearly all events are a text: the rest of them is always the same.
+                before, _, after = self._event({"content": ""}).rpartition(b'""')
+                self._around_text = before, after
             if change:
                 events += self._event(change)
         if delta.finish:

@@ -322,3 +322,23 @@ def test_a_prompt_over_the_context_is_refused(client):
 def test_an_unknown_model_is_refused(client):
     with pytest.raises(openai.NotFoundError, match="Known: airoboros"):
         client.chat.completions.create(model="gpt-4", messages=said("hi"))
+
+
+def test_embeddings_in_both_encodings(tmp_path):
+    config = tmp_path / "llmgate.toml"
+    config.write_text('[models.vectors]\nbackend = "embedded"\nembedding = true\nthreads = 1\n')
+    with Serve("--config", str(config)) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        packed = client.embeddings.create(model="vectors", input=["Paris", "a quiet garden"])
+        plain = client.embeddings.create(
+            model="vectors", input=["Paris", "a quiet garden"], encoding_format="float"
+        )
+        for one, other in zip(packed.data, plain.data, strict=True):
+            assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
+        assert packed.usage.prompt_tokens > 2
+        with pytest.raises(openai.BadRequestError, match="can't continue a text"):
+            client.chat.completions.create(
+                model="vectors", messages=[{"role": "user", "content": "hi"}]
+            )
+        with pytest.raises(openai.BadRequestError, match="takes 2048 at most"):
+            client.embeddings.create(model="vectors", input="word " * 10_000)

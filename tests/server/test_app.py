@@ -90,7 +90,8 @@ async def test_models_and_health():
         missing = await client.get("/v1/models/org/other:7b")
         assert missing.status_code == 404
         assert missing.json()["error"]["code"] == "model_not_found"
-        assert (await client.get("/health")).json()["status"] == "ok"
+        health = (await client.get("/health")).json()
+        assert health == {"status": "ok", "models": ["m"], "down": []}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -262,3 +262,19 @@ def test_an_empty_answer_is_empty_text_in_both_forms():
     whole = ChatWriter(decode()).whole(Completion.fold(deltas))
     assert whole["choices"][0]["message"]["content"] == ""
     assert "llmgate" not in whole
+
+
+@pytest.mark.parametrize("usage", [False, True])
+@pytest.mark.parametrize("model", ["m", 'a "" name', '"content":""'])
+def test_every_text_has_the_same_event_around_it(model, usage):
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    options = {"stream_options": {"include_usage": usage}}
+    writer = ChatWriter(chat.decode(json.dumps({**body, **options}).encode()))
+    texts = ["first", 'a "quoted" \\ word\n', "é", "\u2028", '""']
+    events = b"".join(writer.pieces(Delta(text=text)) for text in texts)
+    written = [json.loads(line.removeprefix(b"data: ")) for line in events.split(b"\n\n")[:-1]]
+    assert [event["choices"][0]["delta"] for event in written[1:]] == [
+        {"content": text} for text in texts
+    ]
+    assert {tuple(event) for event in written} == {tuple(written[0])}
+    assert all({**event, "choices": 0} == {**written[0], "choices": 0} for event in written)

@@ -63,7 +63,7 @@ async def test_a_refused_call_is_asked_for_once_more_with_the_reason(how):
     completion = await how(gateway, ask(tools=(TOOL,)))
     [call] = completion.message.tool_calls
     assert json.loads(call.arguments) == {"n": 5}
-    assert codes(completion) == ["retried"]
+    assert codes(completion) == ["constraint", "retried"]
     assert '"five" is not of type "integer"' in backend.prompts[1].text
     assert BAD in backend.prompts[1].text
     first, second = (len(p.text.split()) for p in backend.prompts)
@@ -95,7 +95,7 @@ async def test_a_whole_answer_is_retried_even_after_words():
     gateway, _ = gateway_of(["Let me see.\n", BAD], GOOD)
     completion = await gateway.complete(ask(tools=(TOOL,)))
     assert completion.message.content is None
-    assert codes(completion) == ["retried"]
+    assert codes(completion) == ["constraint", "retried"]
 
 
 async def test_a_retry_that_no_longer_fits_reports_the_first_failure():
@@ -187,7 +187,7 @@ async def test_what_no_grammar_holds_is_refused_without_blaming_the_backend():
     tool = Tool("add", "Add.", {**schema, "required": ["n"], "uniqueItems": True})
     gateway, _ = gateway_of(GOOD, GOOD.replace("5", "6"))
     completion = await gateway.complete(ask(tools=(tool,), tool_choice=ToolChoice("required")))
-    assert codes(completion) == ["retried"]
+    assert codes(completion) == ["constraint", "retried"]
 
 
 async def test_a_cut_call_that_no_ending_makes_valid_is_asked_for_again():
