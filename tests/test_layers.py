@@ -19,8 +19,8 @@ LAYERS = [
     {"types", "errors"},
     {"resources", "registry", "styles", "repair", "validation", "grammar", "config"},
     {"wrappers", "backends", "storage"},
-    {"gateway", "memory", "wire"},
-    {"agent", "loaders", "bench"},
+    {"gateway", "memory", "wire", "discovery"},
+    {"agent", "loaders", "bench", "batch"},
     {"server", "cli"},
 ]
 APART = {"wrappers", "backends", "storage"}

@@ -10,7 +10,19 @@ import click
 from llmgate import __version__
 from llmgate.errors import ConfigError, LlmgateError, suggestion
 
-COMMANDS = ("serve", "chat", "wrappers", "render", "parse", "grammar", "repair")
+COMMANDS = (
+    "serve",
+    "chat",
+    "doctor",
+    "configure",
+    "models",
+    "batch",
+    "wrappers",
+    "render",
+    "parse",
+    "grammar",
+    "repair",
+)
 
 
 class Program(click.Group):

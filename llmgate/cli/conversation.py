@@ -8,7 +8,7 @@ from contextlib import aclosing
 import msgspec
 
 from llmgate.config import Settings, with_facts
-from llmgate.errors import ContextOverflow, UnknownName
+from llmgate.errors import ConfigError, ContextOverflow, UnknownName
 from llmgate.gateway import Gateway
 from llmgate.types import Completion, Delta, Message, Note, Prompt, Request
 from llmgate.wrappers import names, open_wrapper
@@ -20,7 +20,9 @@ class Chat:
     def __init__(self, settings: Settings, system: str | None = None) -> None:
         """Raises `ConfigError` for settings that can't be used."""
         self.gateway = Gateway.open(settings)
-        self.model = next(iter(self.gateway.routes))
+        self.model = next(iter(self.gateway.routes), "")
+        if not self.model:
+            raise ConfigError("all models have patterns for names: there is none to begin with.")
         self._settings = settings
         self._head = (Message("system", system),) if system else ()
         self._turns: list[Message] = []
@@ -53,8 +55,7 @@ class Chat:
         chosen = self._settings.models[self.model]
         chosen = with_facts(msgspec.structs.replace(chosen, wrapper=name, options={}))
         wrapper = open_wrapper(chosen.wrapper, chosen.options, self._settings.user_folder)
-        route = self.gateway.route(self.model)
-        self.gateway.routes[self.model] = msgspec.structs.replace(route, wrapper=wrapper)
+        self.gateway.use_wrapper(self.model, wrapper)
 
     def forget(self) -> None:
         """Begin a new conversation."""

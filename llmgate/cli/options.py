@@ -14,7 +14,7 @@ from llmgate.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmgate.config import Settings
+    from llmgate.config import ModelSettings, Settings
     from llmgate.types import Request
     from llmgate.wrappers import Wrapper
 
@@ -62,6 +62,8 @@ def settings_of(config: str | None, model: str | None, wrapper: str | None) -> S
 
     settings = configuration.load(Path(config) if config else None)
     chosen = settings.models
+    if model is None and settings.source is None and configuration.may_discover():
+        chosen = _running_here() or chosen
     if model is not None:
         path = Path(model).expanduser()
         chosen = {path.stem: configuration.ModelSettings(path=str(path))}
@@ -70,6 +72,27 @@ def settings_of(config: str | None, model: str | None, wrapper: str | None) -> S
             name: msgspec.structs.replace(entry, wrapper=wrapper) for name, entry in chosen.items()
         }
     return msgspec.structs.replace(settings, models=chosen)
+
+
+def _running_here() -> dict[str, ModelSettings]:
+    """The model of the first server that runs on this machine, if one does."""
+    import asyncio
+
+    from llmgate.discovery.ports import answering
+
+    # Most often nothing does: the rest is not even imported then.
+    if not (ports := asyncio.run(answering())):
+        return {}
+    from llmgate.discovery.choice import first_model
+
+    found = asyncio.run(first_model(tuple(ports)))
+    if found is None:
+        return {}
+    name, model, kind = found
+    click.echo(
+        f"No llmgate.toml: uses {kind} at {model.url} (llmgate doctor examines it)", err=True
+    )
+    return {name: model}
 
 
 def wrapper_of(config: str | None, name: str, options: tuple[str, ...]) -> Wrapper:
@@ -111,6 +134,12 @@ def read(file: str) -> bytes:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(f"can't read {file}: {error.strerror}.") from error
+
+
+def shortened(text: str, length: int) -> str:
+    """A text on one line, of that length at most."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def pilot_warning(settings: Settings) -> str | None:
