@@ -171,6 +171,7 @@ class Task(msgspec.Struct, frozen=True):
             value = json.loads(arguments)
         except (ValueError, RecursionError):
             found = repair.loads(arguments, schema=self.schemas[name], max_depth=repair.MAX_DEPTH)
+            _refuse_cut_string(found, arguments)
             value = found.value
             notes.extend(found.notes)
         if not isinstance(value, dict):

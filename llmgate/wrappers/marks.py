@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -83,8 +83,13 @@ class Mark:
         """The text without the white space at its ends."""
         return self.text.strip()
 
-    def match(self, text: str, at: int = 0) -> int | More | None:
-        """Where the mark ends that begins at `at`; None if none does, `MORE` if one may."""
+    def match(self, text: str, at: int = 0, before: str = "") -> int | More | None:
+        """Where the mark ends that begins at `at`; None if none does, `MORE` if one may.
+
+        `before` is the character before the text.
+        """
+        if not at and self._after_word and before and _is_word(before):
+            return None
         found = self.read(text, at)
         return found[0] if isinstance(found, tuple) else found
 
@@ -129,21 +134,34 @@ class Mark:
         return f"Mark({self.text!r})"
 
 
+@lru_cache(maxsize=1024)
+def mark(text: str) -> Mark:
+    """The mark of that text: there are few, and each answer looks for them."""
+    return Mark(text)
+
+
+def firsts(marks: Iterable[Mark]) -> frozenset[str] | None:
+    """The characters that these marks begin with, None if that may be any."""
+    heads = [mark.head[:1] for mark in marks if not mark.empty]
+    return frozenset(heads) if all(heads) else None
+
+
 def search(
-    marks: Sequence[Mark], text: str, at: int = 0, *, final: bool = False
+    marks: Sequence[Mark], text: str, at: int = 0, *, final: bool = False, before: str = ""
 ) -> tuple[int, int | None]:
     """Find the first place from `at` on where one of `marks` stands, and where it ends.
 
     Without one, the place up to which `text` is certainly free of them, and None. Where several
     begin at the same place, the longest counts, so a whole mark is not found while a longer one
-    may still come, unless `final` says that nothing comes any more.
+    may still come, unless `final` says that nothing comes any more. `before` is the character
+    before the text.
     """
     if len(marks) == 1 and marks[0].plain:
         return _search_text(marks[0].core, text, at, final=final)
     for found in _starts(tuple(mark.head for mark in marks)).finditer(text, at):
         start, longest = found.start(), -1
         for mark in marks:
-            end = None if mark.empty else mark.match(text, start)
+            end = None if mark.empty else mark.match(text, start, before)
             if end is MORE:
                 if not final:
                     return start, None

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from llmgate.styles import Style
-from llmgate.wrappers.marks import MORE, Mark, More, search
+from llmgate.wrappers.marks import MORE, More, mark, search
 
 # A mark in quotes is spoken of, not used.
 _QUOTES = frozenset("`'\"“‘«")
 
 
+@lru_cache(maxsize=256)
+def openers(style: Style, names: tuple[str, ...] | None) -> Openers:
+    """What looks for the calls of a style. Its parts are compiled once for all answers."""
+    return Openers(style, names)
+
+
 class Openers:
-    """`names` are those of the functions that may be called, None if none may be."""
+    """`names` are those of the functions that may be called, None if none may be.
+
+    It keeps nothing of an answer: `openers` gives the same one to all of a kind.
+    """
 
     def __init__(self, style: Style, names: Collection[str] | None) -> None:
         self._style = style
         self._names = names or ()
         opening = [text for text in (style.open, *style.opens) if text]
-        self._begin = [Mark(text) for text in (style.begin, *style.begins) if text]
+        self._begin = [mark(text) for text in (style.begin, *style.begins) if text]
         # Some models leave out the mark around all calls.
-        self._marks = [Mark(text) for text in opening] + self._begin
+        self._marks = [mark(text) for text in opening] + self._begin
         self._openings = len(opening)
         if names is None or style.bare:
             self._marks = []
-        self._close = Mark(style.close) if style.close.strip() else None
-        self._between = Mark(style.between) if style.between.strip() else None
+        self._close = mark(style.close) if style.close.strip() else None
+        self._between = mark(style.between) if style.between.strip() else None
         # Marks that ordinary text has too count only before a function's name, and a single
         # character only at a line's beginning.
         self._weak = re.search(r"\w", style.opener) is None
@@ -40,8 +50,8 @@ class Openers:
         That is 0 for a mark that belongs to the first call itself.
         """
         undecided = False
-        for number, mark in enumerate(self._marks):
-            end = mark.match(text, 0)
+        for number, opening in enumerate(self._marks):
+            end = opening.match(text, 0)
             if end is not None and not isinstance(end, More) and self._weak:
                 end = self._before_name(text, end)
             if isinstance(end, More):

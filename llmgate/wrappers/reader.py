@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from llmgate.errors import OutputError
 from llmgate.grammar import Closer
@@ -50,35 +49,37 @@ class Reader:
     def feed(self, text: str) -> Iterator[Delta]:
         """What `text` adds to the answer. Raises `OutputError` if it can't be one."""
         self._written.append(text)
-        with self._telling_all():
-            yield from self._early()
+        try:
+            if self._begun:
+                yield from self._early()
             yield from self._segments.feed(text)
+        except OutputError as error:
+            self._tell(error)
+            raise
 
     def finish(self, reason: Finish) -> Iterator[Delta]:
         """The rest of the answer and its finish; `reason` is why the backend stopped.
 
         Raises `OutputError` if the answer is not what the request needs.
         """
-        with self._telling_all():
+        try:
             yield from self._early()
             if reason == "length" and (ending := self._ending()):
                 yield from self._segments.feed(ending)
                 yield Delta(note=Note("closed", f"{ending!r} was added at the token limit"))
             yield from self._segments.finish(reason)
+        except OutputError as error:
+            self._tell(error)
+            raise
 
     def _early(self) -> list[Delta]:
         """What the prompt's beginning of the answer told, once."""
         begun, self._begun = self._begun, []
         return begun
 
-    @contextmanager
-    def _telling_all(self) -> Iterator[None]:
-        """An `OutputError` from here on has the whole answer: the model is shown it on a retry."""
-        try:
-            yield
-        except OutputError as error:
-            error.text = self._prefill + "".join(self._written)
-            raise
+    def _tell(self, error: OutputError) -> None:
+        """Give an error the whole answer: the model is shown it on a retry."""
+        error.text = self._prefill + "".join(self._written)
 
     def _ending(self) -> str:
         """What completes a forced call that was cut; which function to call is never made up.

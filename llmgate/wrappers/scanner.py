@@ -13,7 +13,7 @@ from typing import Any
 from llmgate.styles import Style
 from llmgate.wrappers.arguments import Parameters, json_arguments
 from llmgate.wrappers.literals import Gemma, Python
-from llmgate.wrappers.marks import Mark, search
+from llmgate.wrappers.marks import mark, search
 from llmgate.wrappers.source import (
     MAX_WORD,
     Event,
@@ -103,7 +103,7 @@ class StyleScanner:
         style, end = self._style, self._style.end
         if style.begin:
             begins = (style.begin, *style.begins)
-            which, _ = yield from self._source.mark([Mark(text) for text in begins])
+            which, _ = yield from self._source.mark([mark(text) for text in begins])
             if which and style.ends:
                 end = style.ends[which - 1]
         if style.head == "object":
@@ -114,7 +114,7 @@ class StyleScanner:
             yield from self._named(end)
         self.whole = True
         if end and style.arguments == "json":
-            yield from self._source.mark((Mark(end),))
+            yield from self._source.mark((mark(end),))
         yield Event("end")
 
     def _named(self, end: str) -> Steps[None]:
@@ -122,7 +122,7 @@ class StyleScanner:
         yield from source.skip_space()
         name = yield from self._function_name()
         yield Event("name", name)
-        schema, inner, ends = self._schemas.get(name, {}), self._inner(name), (Mark(end),)
+        schema, inner, ends = self._schemas.get(name, {}), self._inner(name), (mark(end),)
         if style.arguments == "json":
             yield from json_arguments(source, inner)
         elif style.arguments == "parameters":
@@ -136,7 +136,7 @@ class StyleScanner:
         """A function's name and what stands between it and the arguments."""
         source, middles = (
             self._source,
-            [Mark(t) for t in (self._style.middle, *self._style.middles)],
+            [mark(t) for t in (self._style.middle, *self._style.middles)],
         )
         while True:
             if middles[0].empty:

@@ -7,22 +7,27 @@ style has bare calls, words and calls are left to another mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 from llmgate.errors import OutputError
-from llmgate.styles import REASONING
+from llmgate.styles import REASONING, Pair
 from llmgate.types import Delta, Finish, Note
 from llmgate.wrappers.answers import Task, dropped
 from llmgate.wrappers.held import Held
 from llmgate.wrappers.lenient import read_calls
 from llmgate.wrappers.marked import MarkedCall, whole
-from llmgate.wrappers.marks import Mark, More, search
+from llmgate.wrappers.marks import Mark, More, firsts, mark, search
 from llmgate.wrappers.mode import Mode
-from llmgate.wrappers.openers import Openers
+from llmgate.wrappers.openers import openers
 from llmgate.wrappers.scanner import Unreadable
 
 _SHOWN = 80
 _CUT = Note("truncated", "the answer is cut off by the token limit")
+
+# How a part of an answer is read.
+State: TypeAlias = "Callable[[Segments], Iterator[Delta]]"
 
 
 class Segments:
@@ -33,17 +38,17 @@ class Segments:
         self._task = task
         self._plain = plain
         self._mode: Mode | None = None
-        self._state = self._boundary
+        # Functions, not methods: a reader that holds itself is cleared away late.
+        self._state: State = Segments._boundary
         self._text = ""  # what is not certain yet
-        thoughts = dict.fromkeys((*task.reasoning, *(style.reasoning or REASONING)))
-        self._openings: list[tuple[Mark, Mark | None, Callable[[], Iterator[Delta]]]] = [
-            (Mark(a), Mark(b), self._thinking) for a, b in thoughts
-        ]
-        self._openings += [(Mark(a), Mark(b) if b else None, self._words) for a, b in style.frames]
-        # A bare call may have a mark before it that says no more than the call itself.
-        self._skip = [Mark(text) for text in (*style.skip, *(style.opens if style.bare else ()))]
+        self._openings, self._skip, self._firsts = _openings(
+            (*task.reasoning, *(style.reasoning or REASONING)),
+            style.frames,
+            # A bare call may have a mark before it that says no more than the call itself.
+            (*style.skip, *(style.opens if style.bare else ())),
+        )
         self._close: Mark | None = None  # of the thoughts or the frame that is being read
-        self._openers = Openers(style, None if task.tools is None else task.schemas)
+        self._openers = openers(style, None if task.tools is None else tuple(task.schemas))
         self._thought = self._spoken = False  # whether these thoughts, these words have begun
         self._said: list[str] = []
         self._index = -1
@@ -64,22 +69,22 @@ class Segments:
         before = None
         while self._text and before != (len(self._text), self._state):
             before = (len(self._text), self._state)
-            yield from self._state()
+            yield from self._state(self)
 
     def finish(self, reason: Finish) -> Iterator[Delta]:
-        if self._plain is not None and self._state == self._boundary:
+        if self._plain is not None and self._state == Segments._boundary:
             yield from self._delegate()
         if self._mode is not None:
             yield from self._mode.finish(reason)
             return
-        if self._state == self._thinking:
+        if self._state == Segments._thinking:
             yield from self._think(self._text.rstrip())
-        elif self._state in (self._words, self._boundary):
+        elif self._state in (Segments._words, Segments._boundary):
             if reason == "length" and self._begins_mark(self._text.lstrip()):
                 yield Delta(note=_CUT)
             else:
                 yield from self._say(self._text)
-        elif self._state == self._calling:
+        elif self._state == Segments._calling:
             yield from self._end_in_call(reason)
         yield from self._end(reason)
 
@@ -87,18 +92,19 @@ class Segments:
         self._text = self._text.lstrip()
         if not self._text:
             return
-        undecided = False
-        for mark, close, state in self._openings:
-            end = mark.match(self._text)
-            if isinstance(end, More):
-                undecided = True
-            elif end is not None:
-                self._text = self._text[end:]
-                self._close, self._state = close, state
-                self._thought = self._spoken = False
+        undecided = self._undecided = False
+        if self._firsts is None or self._text[0] in self._firsts:
+            for opening, close, state in self._openings:
+                end = opening.match(self._text)
+                if isinstance(end, More):
+                    undecided = True
+                elif end is not None:
+                    self._text = self._text[end:]
+                    self._close, self._state = close, state
+                    self._thought = self._spoken = False
+                    return
+            if self._pass_over(self._skip):
                 return
-        if self._pass_over(self._skip):
-            return
         opener = self._openers.here(self._text)
         if isinstance(opener, int):
             self._begin_calls(0, opener)
@@ -111,15 +117,15 @@ class Segments:
             self._plain = lambda: Held(self._task)
             yield from self._delegate()
         else:
-            self._close, self._state, self._spoken = None, self._words, False
+            self._close, self._state, self._spoken = None, Segments._words, False
 
     _undecided = False
 
-    def _pass_over(self, marks: list[Mark]) -> bool:
+    def _pass_over(self, marks: Sequence[Mark]) -> bool:
         """Take one of `marks` off the text's start; `_undecided` says whether one may come."""
         self._undecided = False
-        for mark in marks:
-            end = mark.match(self._text)
+        for one in marks:
+            end = one.match(self._text)
             if isinstance(end, More):
                 self._undecided = True
             elif end is not None:
@@ -128,8 +134,8 @@ class Segments:
         return False
 
     def _begins_mark(self, text: str) -> bool:
-        marks = [mark for mark, _, _ in self._openings] + self._skip
-        found = [mark.match(text) for mark in marks] + [self._openers.here(text)]
+        marks = [*(opening for opening, _, _ in self._openings), *self._skip]
+        found = [one.match(text) for one in marks] + [self._openers.here(text)]
         return bool(text) and any(isinstance(end, More) for end in found)
 
     def _thinking(self) -> Iterator[Delta]:
@@ -139,7 +145,7 @@ class Segments:
         yield from self._think(kept)
         self._text = self._text[len(kept) if end is None else end :]
         if end is not None:
-            self._close, self._state = None, self._boundary
+            self._close, self._state = None, Segments._boundary
 
     def _think(self, text: str) -> Iterator[Delta]:
         text = text if self._thought else text.lstrip()
@@ -151,8 +157,8 @@ class Segments:
         if not self._spoken:
             self._text = self._text.lstrip()
         closes = self._skip if self._close is None else [self._close, *self._skip]
-        certain, end = search(closes, self._text)
         before = self._said[-1][-1] if self._said else ""
+        certain, end = search(closes, self._text, before=before if self._spoken else "")
         at, opener = self._openers.find(self._text, before)
         if opener is not None and at <= certain:
             yield from self._say(self._text[:at].rstrip())
@@ -161,7 +167,7 @@ class Segments:
         if end is not None and certain <= at:
             yield from self._say(self._text[:certain])
             self._text = self._text[end:]
-            self._close, self._state = None, self._boundary
+            self._close, self._state = None, Segments._boundary
             return
         kept = self._text[: min(at, certain)].rstrip()  # what stands before a call is no part of it
         yield from self._say(kept)
@@ -177,7 +183,7 @@ class Segments:
     def _delegate(self) -> Iterator[Delta]:
         assert self._plain is not None
         self._mode = self._plain()
-        self._state = self._elsewhere
+        self._state = Segments._elsewhere
         yield from self._elsewhere()
 
     def _elsewhere(self) -> Iterator[Delta]:
@@ -194,7 +200,7 @@ class Segments:
     def _begin_call(self) -> None:
         self._index += 1
         self._call = MarkedCall(self._task, self._index)
-        self._state = self._calling
+        self._state = Segments._calling
 
     def _calling(self) -> Iterator[Delta]:
         text, self._text = self._text, ""
@@ -211,7 +217,7 @@ class Segments:
             return
         if self._call.done:
             self._text, self._call = self._call.rest, None
-            self._state = self._between
+            self._state = Segments._between
 
     def _between(self) -> Iterator[Delta]:
         """Behind a call: the next one, the end of the calls, or what is not wanted."""
@@ -231,7 +237,7 @@ class Segments:
         if self._pass_over(self._skip):
             return
         if not (self._undecided or isinstance(another, More) or isinstance(over, More)):
-            self._state = self._rest
+            self._state = Segments._rest
 
     def _rest(self) -> Iterator[Delta]:
         yield from ()
@@ -304,3 +310,19 @@ class Segments:
         yield Delta(text=text)
         for note in notes:
             yield Delta(note=note)
+
+
+@lru_cache(maxsize=256)
+def _openings(
+    thoughts: tuple[Pair, ...], frames: tuple[Pair, ...], skip: tuple[str, ...]
+) -> tuple[tuple[tuple[Mark, Mark | None, State], ...], tuple[Mark, ...], frozenset[str] | None]:
+    """What begins a part of an answer: the mark, the one that ends the part, how that is read.
+
+    Beside it the marks that are passed over, and the characters that any of these begin with.
+    """
+    openings: list[tuple[Mark, Mark | None, State]] = [
+        (mark(a), mark(b), Segments._thinking) for a, b in dict.fromkeys(thoughts)
+    ]
+    openings += [(mark(a), mark(b) if b else None, Segments._words) for a, b in frames]
+    skipped = tuple(mark(text) for text in skip)
+    return tuple(openings), skipped, firsts([*(one for one, _, _ in openings), *skipped])

@@ -271,6 +271,8 @@ def end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 def decoded(raw: str) -> str:
     """The value of a JSON string from the text between its quotes."""
+    if raw.isascii() and "\\" not in raw and '"' not in raw:
+        return raw
     try:
         text: str = json.loads(f'"{raw}"', strict=False)
     except ValueError as error:

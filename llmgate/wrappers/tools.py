@@ -64,16 +64,18 @@ class Compiler:
         self._options = options
         self._reasoning = reasoning
         self._kept: OrderedDict[tuple[object, ...], object] = OrderedDict()
+        self._read: tuple[tuple[Tool, ...], bytes] = ((), b"[]")
 
     def toolset(self, request: Request) -> Toolset:
         """The request's tools. Raises `RequestError` naming the tool whose schema is none."""
-        key = ("tools", _content(request.tools))
-        return self._keep(key, lambda: Toolset(request.tools))
+        # Once for each prompt and each answer: all that follows has it from there.
+        self._read = request.tools, _content(request.tools)
+        return self._keep(("tools", self._read[1]), lambda: Toolset(request.tools))
 
     def listed(self, request: Request) -> str:
         """The list of functions for the prompt."""
         return self._keep(
-            ("list", _content(request.tools), request.parallel),
+            ("list", self._of(request.tools), request.parallel),
             lambda: function_list(
                 request.tools,
                 self._spec,
@@ -109,7 +111,8 @@ class Compiler:
         choice = request.tool_choice if tools else ToolChoice()
         key = (
             "calls",
-            _content((tools, schema, choice)),
+            self._of(tools),
+            _content((schema, choice)),
             request.parallel,
             prefill,
             lazy,
@@ -138,12 +141,17 @@ class Compiler:
         tools = offered(request)
         key = (
             "held",
-            _content((tools, request.schema, request.tool_choice)),
+            self._of(tools),
+            _content((request.schema, request.tool_choice)),
             request.parallel,
         )
         return self._keep(
             key, lambda: answer_schema(request, tools, self._style, self._options, self._spec)
         )
+
+    def _of(self, tools: tuple[Tool, ...]) -> bytes:
+        """The content of tools, which have been read just now if they are the request's."""
+        return self._read[1] if tools is self._read[0] else _content(tools)
 
     def _keep(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         if key in self._kept:

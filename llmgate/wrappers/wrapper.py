@@ -141,6 +141,8 @@ class Wrapper:
         try:
             async with aclosing(deltas):
                 async for delta in deltas:
+                    if delta.note is not None:
+                        yield Delta(note=delta.note)
                     if delta.text:
                         if request.grammar is not None:
                             written.append(delta.text)

@@ -180,3 +180,13 @@ def test_a_schema_answer_behind_thoughts_is_judged_alone():
     assert answer.message.reasoning == "n is 1"
     with pytest.raises(OutputError):
         wrapper.parse_text('<think>n is 1</think>\n{"m": 1}', asked, prompt)
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_a_mark_that_wants_white_space_is_none_behind_a_word_however_it_is_cut(cut):
+    text = "nullto=user<|message|>Prices."
+    wrapper, asked = wrapper_of("atem"), ask()
+    prompt = wrapper.render(asked, Caps())
+    whole = outcome(wrapper, asked, prompt, [text], "stop")
+    assert whole[0] == text
+    assert outcome(wrapper, asked, prompt, [text[:cut], text[cut:]], "stop") == whole
