@@ -5,6 +5,8 @@ API: https://github.com/ggml-org/llama.cpp/tree/master/tools/server
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -18,9 +20,10 @@ from llmgate.backends.llamacpp_json import (
     string_in,
     template_of,
 )
+from llmgate.backends.slots import Slots
 from llmgate.config import ModelSettings
 from llmgate.errors import BackendError
-from llmgate.types import Caps, Prompt
+from llmgate.types import Caps, Delta, Prompt
 
 
 class LlamaCppBackend(HTTPBackend):
@@ -42,6 +45,8 @@ class LlamaCppBackend(HTTPBackend):
     ) -> None:
         super().__init__(model, settings, transport)
         self._added_bos = ""
+        self._slots = Slots()
+        self._places = 1
 
     def body_of(self, prompt: Prompt) -> dict[str, Any]:
         """The body of a request to `/completion`."""
@@ -75,11 +80,31 @@ class LlamaCppBackend(HTTPBackend):
         if bos and (added := await self._tokens("", special=True)):
             alone = await self._tokens(bos, special=False)
             self._added_bos = bos if not alone or alone[0] == added[0] else ""
+        self._places = count_in(props, "total_slots") or 1
         settings = props.get("default_generation_settings")
         context = count_in(settings, "n_ctx") if isinstance(settings, dict) else None
         return msgspec.structs.replace(
             self.caps, context=context or self.caps.context, template=template_of(props)
         )
+
+    def _answered(self, prompt: Prompt) -> AsyncGenerator[Delta, None]:
+        if prompt.slot is None or self._places < 2:
+            return super()._answered(prompt)
+        return self._pinned(prompt, prompt.slot)
+
+    async def _pinned(self, prompt: Prompt, conversation: str) -> AsyncGenerator[Delta, None]:
+        """The answer, of the slot that holds the conversation so far."""
+        slot, reader, body = self._slots.of(conversation), self.reader(prompt), self.body_of(prompt)
+        if slot is not None:
+            body.setdefault("id_slot", slot)
+        try:
+            with self._slots.using(slot):
+                async with aclosing(self.answer(self.path, body, reader, prompt.stop)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+        finally:
+            if reader.slot is not None:
+                self._slots.answered(conversation, reader.slot)
 
     async def _tokens(self, text: str, *, special: bool) -> list[Any]:
         """The tokens of a text, as far as the server tells."""

@@ -66,6 +66,8 @@ class AnswerReader:
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.complete = False
+        # The slot that answered, as the last reply tells it.
+        self.slot: int | None = None
         self._preserved = sorted((text for text in preserved if text), key=len, reverse=True)
         self._held = ""
         self._at: Any = None
@@ -107,6 +109,7 @@ class AnswerReader:
         kind = reply.get("stop_type")
         length = kind == "limit" or bool(reply.get("stopped_limit"))
         self.usage = usage_of(reply)
+        self.slot = count_in(reply, "id_slot")
         self.finish, self.complete = "length" if length else "stop", True
         if reply.get("truncated") and not length:
             message = "The server dropped a part of the text to make it fit its context."
