@@ -6,10 +6,9 @@ from llmgate.grammar.gbnf.closing import Closer
 from llmgate.grammar.gbnf.matcher import Matcher, Mismatch, begins, matches
 from llmgate.grammar.load import load
 from llmgate.grammar.schema.compiler import compile  # noqa: A004
-from llmgate.grammar.values import CallShape, Grammar, Relaxed
+from llmgate.grammar.values import Grammar, Relaxed
 
 __all__ = [
-    "CallShape",
     "Closer",
     "Grammar",
     "Matcher",

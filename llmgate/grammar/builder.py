@@ -77,8 +77,12 @@ def quote(text: str) -> str:
 
 
 _CONTROLS: Final = {
-    code: f"\\x{code:02X}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-} | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
+    **{code: f"\\x{code:02X}" for code in (*range(0x20), *range(0x7F, 0xA0))},
+    **{code: f"\\u{code:04X}" for code in (0x2028, 0x2029)},
+    0x0A: "\\n",
+    0x0D: "\\r",
+    0x09: "\\t",
+}
 
 
 _Snapshot = tuple[dict[str, str], dict[str, str], set[str], dict[tuple[str, object], str]]
@@ -229,13 +233,16 @@ class Builder:
         return "".join(f"{name} ::= {self.rules[name]}\n" for name in order)
 
     def _used(self) -> set[str]:
+        # A rule's body has no line break outside of its literals.
+        bodies = _QUOTED.sub(" ", "\n".join(self.rules.values())).split("\n")
+        found = dict(zip(self.rules, bodies, strict=True))
         used = {self.root}
         todo = [self.root]
         while todo:
-            body = _QUOTED.sub(" ", self.rules[todo.pop()])
-            new = {name for name in _NAME.findall(body) if name in self.rules} - used
-            used |= new
-            todo += new
+            for name in _NAME.findall(found[todo.pop()]):
+                if name in found and name not in used:
+                    used.add(name)
+                    todo.append(name)
         return used
 
 

@@ -1,8 +1,6 @@
-"""What a compiled grammar is, and what shape a tool call has."""
+"""What a compiled grammar is."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import msgspec
 
@@ -32,16 +30,3 @@ class Grammar(msgspec.Struct, frozen=True):
     def exact(self) -> bool:
         """Whether everything that the grammar admits satisfies the schema."""
         return not self.relaxed
-
-
-class CallShape(msgspec.Struct, frozen=True):
-    """How a tool call is written: the keys of its JSON object, and where thoughts stand.
-
-    With `thoughts="inside"` they are the first argument, with `"beside"` the first key of the
-    call itself.
-    """
-
-    function_key: str = "function"
-    arguments_key: str = "params"
-    thoughts: Literal["off", "inside", "beside"] = "off"
-    thoughts_key: str = "inner_thoughts"

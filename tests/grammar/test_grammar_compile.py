@@ -12,6 +12,9 @@ from grammar_walk import Walker
 
 from llmgate.errors import GrammarError, Unsupported
 from llmgate.grammar import Matcher, check, compile  # noqa: A004
+from llmgate.grammar.schema.collect import collect
+from llmgate.grammar.schema.document import Document
+from llmgate.grammar.schema.facts import Facts
 
 STYLES: list[dict[str, Any]] = [
     {},
@@ -184,6 +187,11 @@ EXACT: list[tuple[Any, list[Any], list[Any]]] = [
         {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True},
         [[], ["b", "a"], ["c", "a", "b"]],
         [["a", "a"], ["a", "b", "a"]],
+    ),
+    (
+        {"items": {"enum": list(range(12))}, "maxItems": 2, "uniqueItems": True},
+        [[], [3], [3, 11], [11, 3]],
+        [[3, 3], [1, 2, 3], [12]],
     ),
     ({"type": "array", "maxItems": 1, "uniqueItems": True}, [[], [1]], [[1, 1]]),
     ({"type": "integer", "multipleOf": 5}, [0, 5, -15, 100], [3, 51]),
@@ -524,3 +532,48 @@ def test_what_the_grammar_of_a_format_writes_has_that_format(name: str) -> None:
     for _ in range(300):
         written = json.loads(walker.walk(random))
         assert jsonschema_rs.is_valid(schema, written, validate_formats=True), written
+
+
+def test_a_copy_of_facts_has_all_that_they_have() -> None:
+    facts = Facts("#")
+    schema = {"type": "object", "properties": {"a": {}}, "required": ["a"], "anyOf": [{}, {}]}
+    collect(facts, (schema, "#"), Document(schema, "#"))
+    copy = facts.copy()
+    for name in Facts.__slots__:
+        assert getattr(copy, name) == getattr(facts, name), name
+    copy.required["b"] = None
+    copy.groups.clear()
+    assert list(facts.required) == ["a"]
+    assert len(facts.groups) == 1
+
+
+CHAIN = {
+    "properties": {"kind": {"enum": ["a", "b", "c"]}},
+    "required": ["kind"],
+    "allOf": [
+        {"if": {"properties": {"kind": {"const": "a"}}}, "then": {"required": ["x"]}},
+        {
+            "if": {"properties": {"kind": {"const": "b"}}},
+            "then": {"properties": {"x": {"type": "integer"}}},
+            "else": {"properties": {"y": {"type": "string"}}},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ({"kind": "a", "y": "text", "x": "any"}, True),
+        ({"kind": "a", "y": "text"}, False),
+        ({"kind": "a", "x": 1, "y": 2}, False),
+        ({"kind": "b", "x": 1, "y": 2}, True),
+        ({"kind": "b", "x": "text"}, False),
+        ({"kind": "c", "x": "text", "y": "text"}, True),
+        ({"kind": "c", "y": 2}, False),
+    ],
+)
+def test_conditions_on_one_property_settle_each_other(value: Any, right: bool) -> None:
+    grammar = compile(CHAIN)
+    assert grammar.exact
+    assert Matcher(grammar.text).matches(json.dumps(value)) == right

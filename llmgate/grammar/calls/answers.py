@@ -11,14 +11,14 @@ from llmgate.grammar.calls.heads import Calls
 from llmgate.grammar.calls.remainder import continue_after
 from llmgate.grammar.calls.surroundings import Surroundings
 from llmgate.grammar.schema.compiler import Compiler
-from llmgate.grammar.values import CallShape, Grammar, Relaxed
-from llmgate.styles import STYLES, Pair, Style
+from llmgate.grammar.values import Grammar, Relaxed
+from llmgate.styles import Pair, Style
 from llmgate.types import JSONSchema, Tool
 
 
 def compile_calls(
     tools: Sequence[Tool],
-    style: Style | CallShape,
+    style: Style,
     *,
     thoughts: Literal["off", "inside", "beside"] = "off",
     thoughts_key: str = "inner_thoughts",
@@ -51,9 +51,6 @@ def compile_calls(
     Raises `GrammarError` for unusable tools, naming the tool, and ValueError for a prefill
     that no answer begins with.
     """
-    if isinstance(style, CallShape):
-        shape, style = style, _style(style)
-        thoughts, thoughts_key = shape.thoughts, shape.thoughts_key
     _distinct(tools)
     if name is not None:
         tools = [tool for tool in tools if tool.name == name] or _unknown(name, tools)
@@ -81,15 +78,6 @@ def compile_calls(
     if prefill:
         continue_after(prefill, builder)
     return Grammar(builder.text(), tuple(relaxed))
-
-
-def _style(shape: CallShape) -> Style:
-    return Style(
-        name="json",
-        description=STYLES["json"].description,
-        function_key=shape.function_key,
-        arguments_key=shape.arguments_key,
-    )
 
 
 def _distinct(tools: Sequence[Tool]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from llmgate.grammar.builder import Builder, quote
 from llmgate.grammar.calls.until import all_but, free, units
 from llmgate.grammar.schema.facts import Facts
+from llmgate.grammar.text.automaton import THOROUGH
 from llmgate.grammar.text.language import Language
 from llmgate.grammar.text.regex import TooLarge
 
@@ -43,7 +44,7 @@ def raw_string(builder: Builder, facts: Facts, parts: list[Part], hint: str) -> 
 def single_quoted(builder: Builder, language: Language, hint: str) -> str | None:
     """An expression for strings in Python's single quotes, of those that need no escapes there."""
     try:
-        if (language & Language.pattern(_ESCAPED)).is_empty():
+        if (language & Language.pattern(_ESCAPED)).is_empty(THOROUGH):
             text = language.plain(builder, hint)
         else:
             text = (language & Language.pattern(_UNESCAPED)).plain(builder, hint)
@@ -76,7 +77,7 @@ def _text(builder: Builder, facts: Facts, parts: list[Part], hint: str) -> str |
 def _without(builder: Builder, language: Language, end: str, hint: str) -> str | None:
     """The texts of a language without the mark in them. Raises `TooLarge`."""
     first = Language.containing(end[0])
-    if (language & first).is_empty():
+    if (language & first).is_empty(THOROUGH):
         return language.plain(builder, hint)
     try:
         return (language - Language.containing(end)).plain(builder, hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import comb
 from typing import Final
 
 from llmgate.grammar.builder import MOST_REPETITIONS, Builder
@@ -10,8 +11,11 @@ from llmgate.grammar.schema.facts import Contained, Facts
 from llmgate.grammar.schema.objects import Maker
 from llmgate.grammar.schema.strings import constant
 
-# Fixed values that may come once each: a rule for every set of those that are left.
-_MOST_DISTINCT: Final = 6
+# Fixed values that may come once each: there is a rule for every set of those that have been
+# written, with a way for each that is left: so many ways at most.
+_MOST_WAYS: Final = 200
+# A value that is longer is written once, as a rule.
+_LONGEST_INLINE: Final = 12
 _MOST_STATES: Final = 400
 
 
@@ -103,7 +107,12 @@ def _distinct(maker: Maker, facts: Facts) -> list[object] | None:
     if any(prefix for prefix, _ in facts.arrays) or facts.contained:
         return None
     values = maker.finite(facts.item_at(0))
-    return values if values is not None and len(values) <= _MOST_DISTINCT else None
+    if values is None:
+        return None
+    size = len(values)
+    most = min(size, facts.most.get("Items", size))
+    ways = sum(comb(size, count) * (size - count) for count in range(min(most, 10)))
+    return values if ways <= _MOST_WAYS else None
 
 
 def _each_once(
@@ -112,6 +121,7 @@ def _each_once(
     """An array with some of these values, each at most once."""
     ws = builder.use("ws")
     texts = [text for value in values if (text := constant(builder, value)) is not None]
+    texts = [text if len(text) <= _LONGEST_INLINE else builder.rule(hint, text) for text in texts]
     most = len(values) if most is None else min(most, len(values))
     if most < least:
         return None

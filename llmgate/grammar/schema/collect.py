@@ -198,13 +198,14 @@ def _choice(
     ways: list[Located],
     document: Document,
     order: tuple[int, ...],
+    condition: tuple[Located, Located] | None = None,
 ) -> None:
     if not ways:
         facts.never = True
     elif len(ways) == 1:
         collect(facts, ways[0], document, order)
     else:
-        facts.groups.append(Group(keyword, path, ways, frozenset(facts.open), order))
+        facts.groups.append(Group(keyword, path, ways, frozenset(facts.open), order, condition))
 
 
 def _condition(
@@ -231,7 +232,8 @@ def _condition(
         document.derived(here, "then", lambda: {"allOf": met}),
         document.derived(here, "else", lambda: {"allOf": unmet} if unmet else True),
     ]
-    _choice(facts, "if", f"{path}/if", [(way, path) for way in ways], document, order)
+    decided = (condition, (schema.get("else", True), f"{path}/else"))
+    _choice(facts, "if", f"{path}/if", [(way, path) for way in ways], document, order, decided)
 
 
 def _dependency(

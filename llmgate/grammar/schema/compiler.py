@@ -9,8 +9,8 @@ from llmgate.grammar.builder import Builder
 from llmgate.grammar.calls.layout import Layout
 from llmgate.grammar.schema import fixed, numbers
 from llmgate.grammar.schema.arrays import array
+from llmgate.grammar.schema.clashes import hopeless, settle
 from llmgate.grammar.schema.collect import choose, collect
-from llmgate.grammar.schema.disjoint import clashes, hopeless
 from llmgate.grammar.schema.document import Document
 from llmgate.grammar.schema.effort import EFFORTS, SHARED, Effort, TooMuch
 from llmgate.grammar.schema.endless import endless
@@ -187,7 +187,7 @@ class Compiler:
             return self._again(key, hint)
         if len(self._doing) >= _DEEPEST:
             raise _too_deep(parts[0][1])
-        if not self.effort.last and self.builder.written > 2 * _LARGEST:
+        if self.effort.enough is not None and self.builder.written > 2 * _LARGEST:
             raise TooMuch
         before = len(self._left)
         self._doing[key] = None
@@ -246,7 +246,7 @@ class Compiler:
         if not facts.groups:
             return self._plain(facts, hint)
         if len(facts.groups) > 1:
-            self._settle(facts)
+            settle(facts, self.document)
             if facts.never or facts.values is not None or not facts.groups:
                 return self._choose(facts, hint)
         if facts.types == _TEXTS and not facts.split and not self.builder.dialect.raw:
@@ -258,7 +258,7 @@ class Compiler:
         if not alone:
             self._branches += len(group.branches)
             if self._branches > self.effort.branches:
-                if not self.effort.last:
+                if self.effort.enough is not None and self._branches > self.effort.enough:
                     raise TooMuch
                 facts.relax(group.keyword, "there are too many combinations", group.path)
                 facts.groups = others
@@ -277,30 +277,6 @@ class Compiler:
         if not ways:
             del self._left[before:]
         return self._either(ways, hint)
-
-    def _settle(self, facts: Facts) -> None:
-        """Leave out branches that can't hold, and merge in those that have to."""
-        document = self.document
-        settled = False
-        while not settled and not facts.never:
-            settled = True
-            if hopeless(facts, document):
-                facts.never = True
-            for group in facts.groups:
-                left = [one for one in group.branches if not clashes(facts, one, document)]
-                if len(left) == len(group.branches):
-                    continue
-                settled = False
-                facts.groups.remove(group)
-                if len(left) == 1:
-                    facts.open = set(group.open)
-                    collect(facts, left[0], document, group.order)
-                elif left:
-                    around = frozenset(group.open)
-                    facts.groups.append(Group(group.keyword, group.path, left, around, group.order))
-                else:
-                    facts.never = True
-                break
 
     def _merged(self, facts: Facts, hint: str) -> str | None:
         if hopeless(facts, self.document):
@@ -360,7 +336,7 @@ class Compiler:
     def _of_type(self, facts: Facts, name: str, hint: str) -> str | None:
         builder = self.builder
         if name in ("null", "boolean"):
-            return self._constants(facts, name, hint)
+            return fixed.constants(builder, facts, name, hint)
         if name == "string":
             return self._string(facts, hint)
         if name in ("integer", "number"):
@@ -398,16 +374,6 @@ class Compiler:
                 self._strings[limits] = found, (parts, self.builder.dialect)
             return found
         return known[0]
-
-    def _constants(self, facts: Facts, name: str, hint: str) -> str | None:
-        unequal = [one for one in facts.unequal if one is None or isinstance(one, bool)]
-        if not unequal:
-            return self.builder.use(name)
-        values: list[bool | None] = [None] if name == "null" else [True, False]
-        left = [value for value in values if not any(value is one for one in unequal)]
-        if len(left) == len(values):
-            return self.builder.use(name)
-        return enumeration(self.builder, left, hint) if left else None
 
     def _values(self, facts: Facts, hint: str) -> str | None:
         """The fixed values that satisfy all schemas."""

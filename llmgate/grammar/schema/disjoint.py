@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llmgate.grammar.schema.collect import choose, collect
 from llmgate.grammar.schema.evaluate import holds
 from llmgate.grammar.schema.facts import TYPES, Facts, Group, Located
-from llmgate.grammar.schema.keywords import Atom
 from llmgate.grammar.text.regex import Inexact
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 _DEEPEST: Final = 4
 _DEEPEST_CHOICE: Final = 2
 _MOST_BRANCHES: Final = 16
-_OBJECTS: Final = frozenset(("object",))
 _ALL: Final = frozenset(TYPES)
 
 
@@ -45,10 +43,12 @@ def _apart_in_all(one: Facts, other: Facts, document: Document, depth: int) -> b
     group = one.groups[0]
     if len(group.branches) > _MOST_BRANCHES:
         return False
-    return all(
-        apart(chosen_from(one, group, branch, document), other, document, depth + 1)
-        for branch in group.branches
-    )
+    for number, branch in enumerate(group.branches):
+        if number == len(one.branched):
+            one.branched.append(chosen_from(one, group, branch, document))
+        if not apart(one.branched[number], other, document, depth + 1):
+            return False
+    return True
 
 
 def chosen_from(facts: Facts, group: Group, branch: Located, document: Document) -> Facts:
@@ -56,132 +56,6 @@ def chosen_from(facts: Facts, group: Group, branch: Located, document: Document)
     merged = choose(facts, group, branch, document)
     merged.chosen = (branch,)
     return merged
-
-
-def hopeless(facts: Facts, document: Document) -> bool:
-    """Whether it is easy to see that nothing satisfies the facts."""
-    if facts.never or facts.types == frozenset():
-        return True
-    if facts.types != _OBJECTS:
-        return False
-    if facts.absent and not facts.required.keys().isdisjoint(facts.absent):
-        return True
-    if any(part.patterns for part in facts.objects):
-        return False
-    return any(_valueless(facts, name, document) for name in facts.required)
-
-
-def _valueless(facts: Facts, name: str, document: Document) -> bool:
-    """Whether a property has no value; what was seen before is remembered in the facts."""
-    done, values, types = facts.narrowed.get(name, (0, None, None))
-    for number in range(done, len(facts.objects)):
-        for one in facts.objects[number].about(name, {}):
-            schema = one[0]
-            if schema is False:
-                return True
-            if not isinstance(schema, dict):
-                continue
-            if len(schema) == 1 and "$ref" in schema:
-                one = document.resolve(schema, "$ref", one[1])
-                schema = one[0] if isinstance(one[0], dict) else {}
-            named = schema.get("type")
-            if named is not None:
-                own = frozenset((named,)) if isinstance(named, str) else frozenset(named)
-                types = own if types is None else _both(types, own)
-            if values is not None:
-                values = _kept(values, (one,), document)
-            elif "const" in schema or isinstance(schema.get("enum"), list):
-                values = [schema["const"]] if "const" in schema else schema["enum"]
-                before = facts.objects[: number + 1]
-                parts = tuple(part for each in before for part in each.about(name, {}))
-                values = _kept(values, parts, document)
-    facts.narrowed[name] = (len(facts.objects), values, types)
-    return values == [] or types == frozenset()
-
-
-def clashes(facts: Facts, located: Located, document: Document, depth: int = 0) -> bool:
-    """Whether it is easy to see, without merging it in, that a schema can't hold too."""
-    schema, path = located
-    if isinstance(schema, bool):
-        return not schema
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return False
-    if "$ref" in schema and len(schema) == 1:
-        return clashes(facts, document.resolve(schema, "$ref", path), document, depth + 1)
-    types = schema.get("type")
-    if types is not None and facts.types is not None:
-        named = frozenset((types,)) if isinstance(types, str) else frozenset(types)
-        if not _both(named, facts.types):
-            return True
-    if facts.types != _OBJECTS:
-        return False
-    absent = schema.get(Atom.ABSENT, ())
-    if any(name in facts.required for name in absent):
-        return True
-    if facts.absent and any(name in facts.absent for name in schema.get("required", ())):
-        return True
-    properties = schema.get("properties") or {}
-    if properties and isinstance(properties, dict):
-        for name, (_, values, _) in facts.narrowed.items():
-            if name in properties and values is not None:
-                one = (properties[name], path)
-                if isinstance(one[0], (bool, dict)) and not _kept(values, (one,), document):
-                    return True
-    for name, one in schema.get(Atom.PROPERTY, {}).items():
-        known = facts.narrowed.get(name)
-        if known and known[1] is not None and not _kept(known[1], (one,), document):
-            return True
-    if isinstance(schema.get("allOf"), list) and any(
-        clashes(facts, (one, path), document, depth + 1) for one in schema["allOf"]
-    ):
-        return True
-    if "not" in schema:
-        ways = document.alternatives((schema["not"], path))
-        return ways is not None and all(clashes(facts, way, document, depth + 1) for way in ways)
-    return False
-
-
-def _both(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
-    both = left & right
-    if ("integer" in left and "number" in right) or ("integer" in right and "number" in left):
-        both |= {"integer"}
-    return both
-
-
-def _kept(values: list[Any], parts: tuple[Located, ...], document: Document) -> list[Any]:
-    """The values that satisfy all schemas, or all values where that can't be told."""
-    for one in parts:
-        key = (*values, id(one[0])) if _texts(values) else None
-        known = document.kept.get(key) if key is not None else None
-        if known is None:
-            try:
-                left = _listed(values, one[0])
-                if left is None:
-                    left = [value for value in values if holds(value, one, document)]
-            except Inexact:
-                left = values
-            known = (left, one[0])
-            if key is not None:
-                document.kept[key] = known
-        values = known[0]
-    return values
-
-
-def _texts(values: list[Any]) -> bool:
-    return {*map(type, values)} <= {str}
-
-
-def _listed(values: list[Any], schema: Any) -> list[Any] | None:
-    """The texts that a plain list of texts has, or has not; None where that isn't all there is."""
-    wanted = True
-    while isinstance(schema, dict) and len(schema) == 1 and "not" in schema:
-        schema, wanted = schema["not"], not wanted
-    if not isinstance(schema, dict) or len(schema) != 1:
-        return None
-    listed = [schema["const"]] if "const" in schema else schema.get("enum")
-    if not isinstance(listed, list) or not _texts(values):
-        return None
-    return [value for value in values if (value in listed) == wanted]
 
 
 def _facts(parts: tuple[Located, ...], document: Document) -> Facts:

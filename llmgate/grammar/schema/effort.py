@@ -17,7 +17,8 @@ class Effort(msgspec.Struct, frozen=True):
         what a condition asks about has to be there, and branches differ in what people have in
         mind.
     states: how many states of numbers are followed, for what they are multiples of.
-    last: whether what is too much is left out from now on, instead of trying with less effort.
+    enough: from how many combinations on less effort is tried; those beyond `branches` are left
+        out until then. None where there is nothing else to try.
     """
 
     branches: int
@@ -25,15 +26,15 @@ class Effort(msgspec.Struct, frozen=True):
     orders: bool = True
     plainly: bool = False
     states: int = 1_200
-    last: bool = True
+    enough: int | None = None
 
 
 # For a schema that shares its grammar with others.
 SHARED: Final = Effort(400, plainly=True)
 # What is tried one after the other.
 EFFORTS: Final = (
-    Effort(60, last=False),
-    Effort(400, characters=200, orders=False, plainly=True, states=600),
+    Effort(60, enough=60),
+    Effort(400, characters=200, orders=False, plainly=True, states=600, enough=800),
     Effort(30, characters=0, orders=False, plainly=True, states=200),
     Effort(0, characters=0, orders=False, plainly=True, states=0),
 )

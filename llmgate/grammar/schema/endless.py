@@ -10,6 +10,9 @@ _CONTENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 _TOKEN: Final = re.compile(r'[a-zA-Z][a-zA-Z0-9-]*|[()|?*"]|\{0[,}]')
 _OPTIONAL: Final = frozenset(("?", "*", "{0,", "{0}"))
 
+# How many rules are looked into, one inside the other, to show that one has an end.
+_DEEPEST: Final = 40
+
 # Alternatives, each of which needs some rules and groups.
 _Ways = list[list["str | _Ways"]]
 
@@ -19,6 +22,9 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
 
     A rule that leads to none of these must have one.
     """
+    proof = _Proof(rules)
+    if all(proof.ends(name) for name in recursive):
+        return set()
     # A rule's body has no line break outside of its literals.
     bodies = _CONTENT.sub('"', "\n".join(rules.values())).split("\n")
     tokens = dict(zip(rules, map(_TOKEN.findall, bodies), strict=True))
@@ -34,11 +40,45 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
             doubtful.add(name)
             todo += users.get(name, ())
     ways = {name: _ways(tokens[name]) for name in doubtful}
-    ended = {""}
-    while ended:
-        ended = {name for name in doubtful if _ends(ways[name], doubtful)}
-        doubtful -= ended
+    todo = list(doubtful)
+    while todo:
+        name = todo.pop()
+        if name in doubtful and _ends(ways[name], doubtful):
+            doubtful.discard(name)
+            # What leads to it may have an end now.
+            todo += users.get(name, ())
     return doubtful & recursive
+
+
+class _Proof:
+    """Shows that rules have a finite text, looking at no more of them than that takes.
+
+    Most do, by what is optional in them. Where that can't be shown so, they may have one still.
+    """
+
+    def __init__(self, rules: dict[str, str]) -> None:
+        self._rules = rules
+        self._known: dict[str, bool] = {"": True}
+
+    def ends(self, name: str, depth: int = 0) -> bool:
+        known = self._known.get(name)
+        if known is None:
+            body = self._rules.get(name)
+            # What it leads to ends without it, or that shows nothing.
+            self._known[name] = known = body is None
+            if body is not None and depth < _DEEPEST:
+                ways = _ways(_TOKEN.findall(_CONTENT.sub('"', body)))
+                self._known[name] = known = self._some(ways, depth + 1)
+        return known
+
+    def _some(self, ways: _Ways, depth: int) -> bool:
+        for way in ways:
+            for one in way:
+                if not (self.ends(one, depth) if isinstance(one, str) else self._some(one, depth)):
+                    break
+            else:
+                return True
+        return False
 
 
 def _ways(tokens: list[str]) -> _Ways:

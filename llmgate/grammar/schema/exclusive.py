@@ -6,8 +6,9 @@ from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from llmgate.grammar.schema.clashes import hopeless
 from llmgate.grammar.schema.collect import collect
-from llmgate.grammar.schema.disjoint import apart, apart_parts, chosen_from, hopeless
+from llmgate.grammar.schema.disjoint import apart, apart_parts, chosen_from
 from llmgate.grammar.schema.facts import Facts, Group, Located
 from llmgate.grammar.schema.keywords import Atom
 
@@ -39,6 +40,20 @@ class Beside:
         self.complete = complete
         self.natural = ways
 
+    def keep_natural(self, plain: list[bool], left_out: Callable[[object], bool]) -> None:
+        """Keep only the ways that people have in mind: a property that is absent, or is another.
+
+        A property that would have to be there with a value that is wrong for the other branch is
+        left out, unless there is no other way: this allows less than the schema does. `plain`
+        says of each of the ways whether it is none of these.
+        """
+        if any(plain) and not all(plain):
+            self.natural = [
+                way
+                for way, is_plain in zip(self.ways, plain, strict=True)
+                if is_plain or not all(left_out(one) for one in _wrong(way))
+            ]
+
 
 def leave_out(
     facts: Facts, group: Group, refused: list[list[Located]], document: Document
@@ -63,23 +78,29 @@ def separated(
     kept = [number for number, one in enumerate(merged) if not hopeless(one, document)]
     beside = _beside(merged, kept, document)
     # What is left out of a branch may be of types that its own keywords are not about.
-    for number, others in beside.items():
-        merged[number].widened = bool(others)
-    if any(one.widened and one.hints for one in merged):
+    if _widen(merged, beside):
         beside = _beside(merged, kept, document)
-        for number, others in beside.items():
-            merged[number].widened = bool(others)
+        _widen(merged, beside)
         beside = _beside(merged, kept, document)
     out = []
     for number, others in beside.items():
         found = [_refused(merged[number], group.branches[other], document) for other in others]
-        for one in found:
-            _natural(one, merged[number], document, _involved)
+        plain = [[_plainly(way, merged[number], document) for way in one.ways] for one in found]
+        for one, known in zip(found, plain, strict=True):
+            one.keep_natural(known, _involved)
         if document.plainly or prod(len(one.natural) for one in found) > _MOST_WAYS:
-            for one in found:
-                _natural(one, merged[number], document, _anything)
+            for one, known in zip(found, plain, strict=True):
+                one.keep_natural(known, _anything)
         out.append((group.branches[number], merged[number], found))
     return out
+
+
+def _widen(merged: list[Facts], beside: dict[int, list[int]]) -> bool:
+    """Note which branches are to be told apart from others; whether that makes a difference."""
+    for number, others in beside.items():
+        merged[number].widened = bool(others)
+        merged[number].branched.clear()
+    return any(one.widened and one.hints and one.types is None for one in merged)
 
 
 def _beside(merged: list[Facts], kept: list[int], document: Document) -> dict[int, list[int]]:
@@ -120,23 +141,6 @@ def _clashes(facts: Facts, schema: object) -> bool:
     return any(name in facts.required for name in absent) or any(
         name in facts.absent for name in schema.get("required", ())
     )
-
-
-def _natural(
-    beside: Beside, facts: Facts, document: Document, left_out: Callable[[object], bool]
-) -> None:
-    """Keep only the ways that people have in mind: a property that is absent, or is another.
-
-    A property that would have to be there with a value that is wrong for the other branch is
-    left out, unless there is no other way: this allows less than the schema does.
-    """
-    ways = [way for way in beside.natural if _plainly(way, facts, document)]
-    if ways and len(ways) < len(beside.natural):
-        beside.natural = [
-            way
-            for way in beside.natural
-            if way in ways or not all(left_out(one) for one in _wrong(way))
-        ]
 
 
 def _wrong(way: Located) -> list[object]:

@@ -95,9 +95,13 @@ class Contained:
 
 
 class Group:
-    """A choice between branches, and the schemas around it, which no branch may be again."""
+    """A choice between branches, and the schemas around it, which no branch may be again.
 
-    __slots__ = ("branches", "keyword", "open", "order", "path")
+    `condition` is what decides between them, if there is such a thing, and what has to hold
+    besides where it does not.
+    """
+
+    __slots__ = ("branches", "condition", "keyword", "open", "order", "path")
 
     def __init__(
         self,
@@ -106,12 +110,14 @@ class Group:
         branches: list[Located],
         around: frozenset[int],
         order: tuple[int, ...],
+        condition: tuple[Located, Located] | None = None,
     ) -> None:
         self.keyword = keyword
         self.path = path
         self.branches = branches
         self.open = around
         self.order = order
+        self.condition = condition
 
 
 class Facts:
@@ -122,10 +128,10 @@ class Facts:
     """
 
     __slots__ = (
-        "absent", "arrays", "chosen", "contained", "formats", "fractional", "groups", "high",
-        "hints", "implied", "indivisible", "integral", "layout", "lead", "least", "low", "members",
-        "most", "multiples", "names", "narrowed", "never", "objects", "open", "parts", "path",
-        "relaxed", "required", "seen", "split", "texts", "types", "unequal", "unevaluated",
+        "absent", "arrays", "branched", "chosen", "contained", "formats", "fractional", "groups",
+        "high", "hints", "implied", "indivisible", "integral", "layout", "lead", "least", "low",
+        "members", "most", "multiples", "names", "narrowed", "never", "objects", "open", "parts",
+        "path", "relaxed", "required", "seen", "split", "texts", "types", "unequal", "unevaluated",
         "unique", "values", "widened",
     )  # fmt: skip
 
@@ -169,6 +175,8 @@ class Facts:
         self.split = False
         # Whether something is still to be merged in that may be about other types.
         self.widened = False
+        # What its first choice makes of it, as far as that was asked, where nothing is added.
+        self.branched: list[Facts] = []
         # What is known of the values of required properties: how many of the object parts were
         # looked at, the fixed values that are left, and the types.
         self.narrowed: dict[str, tuple[int, list[Any] | None, frozenset[str] | None]] = {}
@@ -185,10 +193,45 @@ class Facts:
     def copy(self) -> Facts:
         """The same facts, to add a branch to."""
         other = Facts.__new__(Facts)
-        for name in _SHARED:
-            setattr(other, name, getattr(self, name))
-        for name in _COPIED:
-            setattr(other, name, getattr(self, name).copy())
+        # One by one, since this is done more often than anything else.
+        other.branched = []
+        other.chosen = self.chosen
+        other.fractional = self.fractional
+        other.high = self.high
+        other.implied = self.implied
+        other.integral = self.integral
+        other.layout = self.layout
+        other.lead = self.lead
+        other.low = self.low
+        other.never = self.never
+        other.parts = self.parts
+        other.path = self.path
+        other.split = self.split
+        other.types = self.types
+        other.unique = self.unique
+        other.values = self.values
+        other.widened = self.widened
+        other.absent = self.absent.copy()
+        other.arrays = self.arrays.copy()
+        other.contained = self.contained.copy()
+        other.formats = self.formats.copy()
+        other.groups = self.groups.copy()
+        other.hints = self.hints.copy()
+        other.indivisible = self.indivisible.copy()
+        other.least = self.least.copy()
+        other.members = self.members.copy()
+        other.most = self.most.copy()
+        other.multiples = self.multiples.copy()
+        other.names = self.names.copy()
+        other.narrowed = self.narrowed.copy()
+        other.objects = self.objects.copy()
+        other.open = self.open.copy()
+        other.relaxed = self.relaxed.copy()
+        other.required = self.required.copy()
+        other.seen = self.seen.copy()
+        other.texts = self.texts.copy()
+        other.unequal = self.unequal.copy()
+        other.unevaluated = self.unevaluated.copy()
         return other
 
     def relax(self, keyword: str, why: str, path: str | None = None) -> None:
@@ -250,14 +293,6 @@ class Facts:
             elif rest is not None:
                 out.append(rest)
         return tuple(out) or ((True, self.path),)
-
-
-_COPIED: Final = (
-    "absent", "arrays", "contained", "formats", "groups", "hints", "indivisible", "least",
-    "members", "most", "multiples", "names", "narrowed", "objects", "open", "relaxed", "required",
-    "seen", "texts", "unequal", "unevaluated",
-)  # fmt: skip
-_SHARED: Final = tuple(name for name in Facts.__slots__ if name not in _COPIED)
 
 
 def same(left: object, right: object) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmgate.grammar.builder import Builder
 from llmgate.grammar.schema.collect import collect
 from llmgate.grammar.schema.evaluate import holds
 from llmgate.grammar.schema.facts import Facts, Located, type_of
+from llmgate.grammar.schema.strings import enumeration
 from llmgate.grammar.text.regex import Inexact
 from llmgate.grammar.values import Relaxed
 
@@ -42,6 +44,16 @@ def typed(facts: Facts) -> list[Any]:
         or ("integer" in types and isinstance(value, float) and value.is_integer())
         or ("integer" in types and type(value) is int)
     ]
+
+
+def constants(builder: Builder, facts: Facts, name: str, hint: str) -> str | None:
+    """A rule for null or the booleans, without those that must not be; None if none is left."""
+    unequal = [one for one in facts.unequal if one is None or isinstance(one, bool)]
+    values: list[bool | None] = [None] if name == "null" else [True, False]
+    left = [value for value in values if not any(value is one for one in unequal)]
+    if len(left) == len(values):
+        return builder.use(name)
+    return enumeration(builder, left, hint) if left else None
 
 
 def finite(parts: tuple[Located, ...], document: Document) -> list[object] | None:

@@ -49,12 +49,16 @@ class Keys:
         self.facts = facts
         self.document = document
         self.patterns: dict[str, Language | None] = {}
+        # What everything begins and ends with that a pattern matches, and which match a name.
+        self.ends: dict[str, tuple[str, str]] = {}
+        self.matched: dict[str, frozenset[str]] = {}
         # Patterns that could not be translated: what they say is not enforced.
         self.inexact = False
         for part in facts.objects:
             for source in part.patterns:
                 if source not in self.patterns:
                     self.patterns[source] = self._pattern(source)
+                    self.ends[source] = _ends(source)
         self.names: Language | None = None
         for one in facts.names:
             self._names(one)
@@ -94,11 +98,25 @@ class Keys:
             return ((False, self.facts.path),)
         if not self.patterns:
             return self.facts.value_of(name, {})
-        matching = {
-            source: language is not None and name in language
-            for source, language in self.patterns.items()
-        }
+        matched = self._matched(name)
+        matching = {source: source in matched for source in self.patterns}
         return self.facts.value_of(name, matching)
+
+    def _matched(self, name: str) -> frozenset[str]:
+        """The patterns that match a name."""
+        found = self.matched.get(name)
+        if found is None:
+            found = self.matched[name] = frozenset(
+                [
+                    source
+                    for source, language in self.patterns.items()
+                    if name.startswith(self.ends[source][0])
+                    and name.endswith(self.ends[source][1])
+                    and language is not None
+                    and name in language
+                ]
+            )
+        return found
 
     def others(self, taken: list[str], closed: bool) -> list[Cell]:
         """The keys that are none of `taken`, by what their values must satisfy.
@@ -141,6 +159,8 @@ class Keys:
         if self.inexact:
             raise Inexact("an expression is not translated")
         joined: dict[tuple[int, ...], tuple[Language, tuple[Located, ...]]] = {}
+        # The names that are taken from each of them.
+        hit: dict[tuple[int, ...], list[str]] = {}
         nothing = dict.fromkeys(self.patterns, False)
         for language, matched in self._parts():
             value = self._value(nothing | dict.fromkeys(matched, True), closed)
@@ -148,7 +168,11 @@ class Keys:
                 key = tuple(sorted({id(schema) for schema, _ in value}))
                 known = joined.get(key)
                 joined[key] = (language if known is None else known[0] | language, value)
-        return [(self._without(language, taken), value) for language, value in joined.values()]
+                found = [name for name in taken if self._matched(name) == frozenset(matched)]
+                hit.setdefault(key, []).extend(found)
+        return [
+            (self._without(language, hit[key]), value) for key, (language, value) in joined.items()
+        ]
 
     def _parts(self) -> Iterator[tuple[Language, tuple[str, ...]]]:
         """All keys, by which of the patterns match them. Raises `TooLarge`."""
@@ -190,7 +214,7 @@ class Keys:
         """Whether a key may match both patterns."""
         from llmgate.grammar.text.regex import TooLarge
 
-        first, second = _ends(left), _ends(right)
+        first, second = self.ends[left], self.ends[right]
         if not _compatible(first[0], second[0]) or not _compatible(first[1][::-1], second[1][::-1]):
             return False
         one, other = self.patterns[left], self.patterns[right]
@@ -204,7 +228,7 @@ class Keys:
     def _without(self, language: Language, taken: list[str]) -> Language:
         from llmgate.grammar.text.language import Language
 
-        hit = [name for name in taken if name in language]
+        hit = [name for name in taken if self.names is None or name in self.names]
         return language - Language.literals(hit) if hit else language
 
     def _value(self, matching: dict[str, bool], closed: bool) -> tuple[Located, ...] | None:

@@ -27,6 +27,9 @@ class Atom(Enum):
     CONTAINED = "contained"
     PROPERTY = "property"
 
+    # They are looked for in every schema, and an enumeration's own hash takes its time.
+    __hash__ = object.__hash__
+
 
 def _type(facts: Facts, keyword: str, value: Any, path: str) -> None:
     named = value if isinstance(value, list) else [value]

@@ -22,6 +22,8 @@ _MOST_DIGITS: Final = 15
 # In place of a rule where remainders are not followed.
 _UNFOLLOWED: Final = object()
 _FEWEST_DIGITS: Final = 4
+_DIGITS: Final = "0123456789"
+_SINGLE: Final = {digit: f'"{digit}"' for digit in _DIGITS}
 _ZEROS: Final = '"0"{0,12}'
 
 
@@ -119,7 +121,14 @@ class _Digits:
         self.free = unit is None
         self.others = [int(other * self.scale) for other in others]
         self.modulus = math.lcm(self.unit, *self.others)
-        self.states: dict[tuple[str, int, int], str | None] = {}
+        # What each digit adds, and the remainders after one more digit.
+        self.digits = [digit * self.scale for digit in range(10)]
+        self.rows: dict[int, dict[int, str]] = {}
+        # What may follow a remainder, by how many digits there still have to be and may be.
+        self.rests: dict[tuple[int, int], dict[int, str | None]] = {}
+        self.ends: dict[int, str | None] = {}
+        # What may follow it behind the point, by how many digits still count.
+        self.behind: dict[tuple[int, int], str | None] = {}
         self.rules: set[str] = set()
 
     def numbers(self, interval: Interval) -> list[str]:
@@ -216,21 +225,44 @@ class _Digits:
         return self._longer(length, digits)
 
     def _longer(self, length: int, most: int) -> str | None:
-        ways = [(d, self._rest(self._next(0, d), length, most - 1)) for d in range(1, 10)]
-        return self._either(ways, None)
+        first = [self._next(0, digit) for digit in range(1, 10)]
+        rests = self._rests(set(first), length, most - 1)
+        return self._rule(_by_rest([(str(d), rests[one]) for d, one in enumerate(first, 1)]))
 
-    def _rest(self, remainder: int, least: int, left: int) -> str | None:
-        """At least `least` and at most `left` digits more, and the fraction."""
-        state = ("rest", remainder, least * 100 + left)
-        if state not in self.states:
+    def _rests(self, remainders: set[int], least: int, left: int) -> dict[int, str | None]:
+        """What may follow each of the remainders: `least` to `left` digits, and the fraction."""
+        known = self.rests.setdefault((least, left), {})
+        new = sorted(remainders.difference(known))
+        if not new:
+            return known
+        if not left:
+            known.update((one, self._end(one)) for one in new)
+            return known
+        rows = {one: self._row(one) for one in new}
+        following = {after for row in rows.values() for after in row}
+        below = self._rests(following, max(least - 1, 0), left - 1)
+        # Where a digit leads to depends on the last digits of the remainder only.
+        bodies: dict[int, list[str]] = {}
+        for one, row in rows.items():
             self._count()
-            after = max(least - 1, 0)
-            ways = [
-                (d, self._rest(self._next(remainder, d), after, left - 1))
-                for d in (range(10) if left else ())
-            ]
-            self.states[state] = self._either(ways, None if least else self._end(remainder))
-        return self.states[state]
+            ways = bodies.get(id(row))
+            if ways is None:
+                found = [(digits, below[after]) for after, digits in row.items()]
+                ways = bodies[id(row)] = _by_rest(found)
+            end = None if least else self._end(one)
+            known[one] = self._rule(ways if end is None else [*ways, end or '""'])
+        return known
+
+    def _row(self, remainder: int) -> dict[int, str]:
+        """The remainders after further digits, each with the digits that lead there."""
+        first = remainder * 10 % self.modulus
+        found = self.rows.get(first)
+        if found is None:
+            found = self.rows[first] = {}
+            for digit, added in zip(_DIGITS, self.digits, strict=True):
+                after = (first + added) % self.modulus
+                found[after] = found.get(after, "") + digit
+        return found
 
     def _span(self, low: int, high: int) -> list[str]:
         """Alternatives for integer parts from `low` to `high`, which are equally long."""
@@ -251,27 +283,21 @@ class _Digits:
         if high[1:].strip("9"):
             top = _after(last, self._between("0" * left, high[1:], self._next(remainder, last)))
             last -= 1
-        middle = [
-            (d, self._exactly(self._next(remainder, d), left)) for d in range(first, last + 1)
-        ]
+        after = {digit: self._next(remainder, digit) for digit in range(first, last + 1)}
+        rests = self._rests(set(after.values()), left, left)
+        middle = [(str(digit), rests[one]) for digit, one in after.items()]
         return [*out, *_by_rest(middle), *top]
-
-    def _exactly(self, remainder: int, left: int) -> str | None:
-        """So many digits more, and the fraction."""
-        if not left:
-            return self._end(remainder)
-        state = ("exactly", remainder, left)
-        if state not in self.states:
-            self._count()
-            ways = [(d, self._exactly(self._next(remainder, d), left - 1)) for d in range(10)]
-            self.states[state] = self._either(ways, None)
-        return self.states[state]
 
     def _next(self, remainder: int, digit: int) -> int:
         return (remainder * 10 + digit * self.scale) % self.modulus
 
     def _end(self, remainder: int) -> str | None:
         """The fraction: "" for none, None where no fraction fits."""
+        if remainder not in self.ends:
+            self.ends[remainder] = self._fraction(remainder)
+        return self.ends[remainder]
+
+    def _fraction(self, remainder: int) -> str | None:
         if not self.places:
             return "" if self._right(remainder) else None
         found = self._place(remainder, self.places)
@@ -281,33 +307,32 @@ class _Digits:
 
     def _place(self, remainder: int, left: int) -> str | None:
         """Digits behind the point, of which `left` still count; at least one."""
-        state = ("place", remainder, left)
-        if state not in self.states:
+        state = (remainder, left)
+        if state not in self.behind:
             self._count()
-            ways: list[tuple[int, str | None]] = []
+            ways: list[tuple[str, str | None]] = []
             for digit in range(10):
                 after = (remainder + digit * 10 ** (left - 1)) % self.modulus
                 right = self._right(after)
                 if left == 1:
-                    ways.append((digit, _ZEROS if right else None))
+                    ways.append((str(digit), _ZEROS if right else None))
                     continue
                 below = self._place(after, left - 1)
                 if right:
                     below = f"{below}?" if below else ""
-                ways.append((digit, below))
-            self.states[state] = self._either(ways, None)
-        return self.states[state]
+                ways.append((str(digit), below))
+            self.behind[state] = self._rule(_by_rest(ways))
+        return self.behind[state]
 
     def _count(self) -> None:
         self.builder.states -= 1
         if self.builder.states < 0:
             raise _TooMany
 
-    def _either(self, ways: list[tuple[int, str | None]], end: str | None) -> str | None:
-        body = _alternatives(ways, end)
-        if not body:
+    def _rule(self, bodies: list[str]) -> str | None:
+        if not bodies:
             return None
-        rule = self.builder.rule(self.hint, body)
+        rule = self.builder.rule(self.hint, " | ".join(bodies))
         self.rules.add(rule)
         if len(self.rules) > _MOST_RULES:
             raise _TooMany
@@ -319,20 +344,16 @@ def _above(bound: Fraction, excluded: bool) -> int:
     return math.ceil(bound) + (excluded and bound.denominator == 1)
 
 
-def _alternatives(ways: list[tuple[int, str | None]], end: str | None) -> str:
-    bodies = _by_rest(ways)
-    if end is not None:
-        bodies.append(end or '""')
-    return " | ".join(bodies)
-
-
-def _by_rest(ways: list[tuple[int, str | None]]) -> list[str]:
+def _by_rest(ways: list[tuple[str, str | None]]) -> list[str]:
     """Digits with what may follow them, those with the same put together."""
-    by_rest: dict[str, list[int]] = {}
-    for digit, rest in ways:
+    by_rest: dict[str, str] = {}
+    for digits, rest in ways:
         if rest is not None:
-            by_rest.setdefault(rest, []).append(digit)
-    return [f"{_class(digits)} {rest}".rstrip() for rest, digits in by_rest.items()]
+            by_rest[rest] = by_rest.get(rest, "") + digits
+    return [
+        f"{_SINGLE.get(digits) or _class(digits)} {rest}".rstrip()
+        for rest, digits in by_rest.items()
+    ]
 
 
 def _after(digit: int, ways: list[str]) -> list[str]:
@@ -342,7 +363,5 @@ def _after(digit: int, ways: list[str]) -> list[str]:
     return [f"{quote(str(digit))} {found}".rstrip()]
 
 
-def _class(digits: list[int]) -> str:
-    if len(digits) == 1:
-        return quote(str(digits[0]))
-    return f"[{''.join(map(str, digits))}]" if len(digits) < 10 else "[0-9]"
+def _class(digits: str) -> str:
+    return f"[{''.join(sorted(digits))}]" if len(digits) < 10 else "[0-9]"

@@ -27,12 +27,21 @@ class References:
         self._address = ""
         # The address that references of a schema start from, where it is not the document's.
         self._below: dict[int, str] = {}
+        # What was found, with the schema that refers to it, which is kept for its identity.
+        self._found: dict[tuple[int, str], tuple[Located, object]] = {}
 
     def resolve(self, schema: dict[str, Any], keyword: str, path: str) -> Located:
         """The schema that a reference, the `keyword` of `schema`, points to, and where that is.
 
         Raises `GrammarError` if there is nothing there, `Unsupported` for another document.
         """
+        key = (id(schema), keyword)
+        known = self._found.get(key)
+        if known is None:
+            known = self._found[key] = self._resolved(schema, keyword, path), schema
+        return known[0]
+
+    def _resolved(self, schema: dict[str, Any], keyword: str, path: str) -> Located:
         reference = schema[keyword]
         path = f"{path}/{keyword}"
         if not isinstance(reference, str):

@@ -1,4 +1,4 @@
-"""GBNF for JSON strings: what limits them, fixed values, and keys that are not certain others."""
+"""GBNF for JSON strings and fixed values: what limits them, and how they are written."""
 
 from __future__ import annotations
 
@@ -149,14 +149,6 @@ def enumeration(builder: Builder, values: list[Any], hint: str) -> str | None:
     if len(bodies) == 1 and not isinstance(values[0], dict | list):
         return bodies[0]
     return builder.rule(hint, " | ".join(bodies))
-
-
-def other_key(builder: Builder, names: list[str]) -> str | None:
-    """A rule for keys that are none of `names`; None if that would take too many rules."""
-    try:
-        return (Language.everything() - Language.literals(names)).json(builder, "other-key")
-    except TooLarge:
-        return None
 
 
 def _lone(char: str) -> bool:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from llmgate.grammar.text.expressions import TooLarge
 from llmgate.grammar.text.machines import All, Counter, Machine, Segments, place
 from llmgate.grammar.text.searches import Letters, Search, search
 
 _MOST_STATES: Final = 2_000
-# Combinations that make sense have not many more states than their parts have places.
-_MOST_COMBINED: Final = 2_000
-# What one search may cost, in segments that are looked at, or in letters.
+# What one search may cost, in segments that are looked at.
 _MOST_WORK: Final = 12_000
-_MOST_STEPS: Final = 400_000
 # Up to this many states, equal ones are found wherever they are, not only near the end.
 _FEW_STATES: Final = 200
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a search over letters may cost.
+
+    states: how many states there may be besides two for each place of its parts: combinations
+        that make sense have not many more states than their parts have places.
+    steps: how many letters may be looked at.
+    """
+
+    states: int
+    steps: int
+
+
+QUICK: Final = Limits(600, 60_000)
+# For texts without escapes: what marks their end is told apart from all that they may have.
+THOROUGH: Final = Limits(2_000, 400_000)
 
 
 class Automaton:
@@ -66,28 +82,25 @@ def matches(machine: Machine, text: str) -> bool:
     return state is not None and machine.accepts(state)
 
 
-def empty(machine: Machine) -> bool:
+def empty(machine: Machine, limits: Limits = QUICK) -> bool:
     """Whether no text matches. Raises `TooLarge` if that takes too long to find out."""
     if machine.start is None:
         return True
     found = search(machine)
-    return _dead(machine) if found is None else _hopeless(found[0], _cost(machine, found[1]))
+    if found is None:
+        return _dead(machine)
+    return _hopeless(found[0], _most(machine, *found, limits))
 
 
-def _cost(machine: Machine, letters: Letters) -> int:
-    """What a state of a search costs, in steps."""
-    return (machine.weight + 2) * (letters.count + 4)
-
-
-def _most(found: Search) -> int:
+def _most(machine: Machine, found: Search, letters: Letters, limits: Limits) -> int:
     """How many states a search may have."""
-    return min(_MOST_COMBINED + 2 * found.size, _MOST_STATES)
+    states = min(limits.states + 2 * found.size, _MOST_STATES)
+    return min(states, limits.steps // ((machine.weight + 2) * (letters.count + 4)))
 
 
-def _hopeless(found: Search, cost: int) -> bool:
+def _hopeless(found: Search, most: int) -> bool:
     todo = [found.start]
     seen = {0, found.start}
-    most = min(_most(found), _MOST_STEPS // cost)
     while todo:
         state = todo.pop()
         if found.accepts(state):
@@ -127,13 +140,13 @@ def _halves(row: Segments, number: int, low: int) -> bool:
     return number + 1 < len(row) and row[number + 1][0] <= 0xE000
 
 
-def determined(machine: Machine) -> Automaton:
+def determined(machine: Machine, limits: Limits = QUICK) -> Automaton:
     """All of a machine, with equal states made one. Raises `TooLarge` where they are too many."""
     if machine.start is None:
         return Automaton([], [])
     found = search(machine)
     if found is not None:
-        return _spelled(machine, *found)
+        return _spelled(machine, *found, limits)
     numbers: dict[Any, int] = {machine.start: 0}
     order = [machine.start]
     rows: list[list[tuple[int, int | None]]] = []
@@ -158,9 +171,9 @@ def determined(machine: Machine) -> Automaton:
     return _reduced(rows, accepting)
 
 
-def _spelled(machine: Machine, found: Search, letters: Letters) -> Automaton:
+def _spelled(machine: Machine, found: Search, letters: Letters, limits: Limits) -> Automaton:
     """The same by letters."""
-    most = min(_most(found), _MOST_STEPS // _cost(machine, letters))
+    most = _most(machine, found, letters, limits)
     if isinstance(machine, All):
         _check_lengths(machine, most)
     numbers: dict[Any, int | None] = {0: None, found.start: 0}

@@ -116,15 +116,25 @@ def _json_chars(ranges: Ranges) -> tuple[str | None, str | None]:
 
 
 def bracket(ranges: Ranges) -> str | None:
-    """A class, or a literal for a single character; None for the empty set."""
+    """A class, or a literal for a single character; None for the empty set.
+
+    What is left out is only named where all of it is ASCII: of a character whose bytes come one
+    by one, llama.cpp takes the first byte for an excluded one that begins with it.
+    """
     if not ranges:
         return None
     if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
         return quote(chr(ranges[0][0]))
     if ranges[-1][1] == LAST:
         # Halves of surrogate pairs are never met, so they may be in or out.
-        others = charsets.complement(charsets.union([ranges, charsets.SURROGATES]))
-        return f"[^{_ranges(others)}]" if others else "."
+        whole = charsets.union([ranges, charsets.SURROGATES])
+        others = charsets.complement(whole)
+        if not others:
+            return "."
+        if others[-1][1] < 0x80:
+            return f"[^{_ranges(others)}]"
+        if charsets.has(ranges, 0xD7FF) and charsets.has(ranges, 0xE000):
+            ranges = whole
     return f"[{_ranges(ranges)}]"
 
 
