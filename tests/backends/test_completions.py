@@ -388,6 +388,20 @@ async def test_a_model_that_is_not_there_says_so():
             await answer(backend, Prompt("hi"))
 
 
+async def test_embeddings_are_asked_of_the_model_that_is_there():
+    server = SERVERS["vllm"]()
+    async with server.opened() as backend:
+        assert (await backend.embed(["hi"])).vectors == ((0.6, 0.8),)
+    assert server.requests[-1].json == {"model": "tiny", "input": ["hi"]}
+
+
+@pytest.mark.parametrize("name", ["oobabooga", "text-generation-webui", "llama-server"])
+async def test_other_names_of_a_server_are_understood(name):
+    backend = open_backend("mine", ModelSettings(backend=name, url="http://127.0.0.1:9"))
+    assert backend.kind in ("text-generation-webui", "llama-server")
+    await backend.aclose()
+
+
 @pytest.mark.parametrize("kind", ROWS)
 async def test_a_bad_grammar_is_never_sent(kind):
     server = SERVERS[kind]()

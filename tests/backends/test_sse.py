@@ -41,3 +41,39 @@ def test_a_line_without_end_is_refused():
     assert not list(events.feed(b"x" * MAX_LINE))
     with pytest.raises(ValueError, match="a line of more than"):
         list(events.feed(b"x"))
+
+
+def lines_of(text: str) -> list[Event]:
+    """The events of a text, line by line, as the standard tells it."""
+    events, data, name = [], [], "message"
+    for line in text.split("\n")[:-1]:
+        line = line.removesuffix("\r")
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            events += [Event("\n".join(data), name)] if data else []
+            data, name = [], "message"
+        elif field == "data":
+            data.append(value)
+        elif field == "event":
+            name = value
+        elif field == "error":
+            data.append(value)
+            name = "error"
+    return events
+
+
+FIELDS = ["data: a", "data:b", "data: ", "data", "event: x", "event", "error: e", ": c", "id: 1"]
+ENDS = ["", "", "", "", "\r", "data: \r", "data: é\r", "\rdata: z"]
+LINES = st.lists(st.sampled_from([*FIELDS, *ENDS]), max_size=14)
+
+
+@given(LINES, st.lists(st.sampled_from(["\n", "\r\n"]), min_size=14, max_size=14), st.data())
+def test_events_are_those_of_their_lines(lines, ends, data):
+    text = "".join(line + end for line, end in zip(lines, ends, strict=False))
+    raw = text.encode()
+    places = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    events, found = Events(), []
+    for start, end in zip([0, *places], [*places, len(raw)], strict=True):
+        found += events.feed(raw[start:end])
+    assert found == lines_of(text)

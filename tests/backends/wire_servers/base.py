@@ -109,6 +109,8 @@ class WireServer(ABC):
         self.requests: list[Asked] = []
         self.left = asyncio.Event()
         self.url = ""
+        # It keeps its port where it is opened once more.
+        self.port = 0
         self._routes = dict(self.routes())
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
@@ -160,9 +162,9 @@ class WireServer(ABC):
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
-        host, port = self._server.sockets[0].getsockname()
-        self.url = f"http://{host}:{port}"
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port)
+        host, self.port = self._server.sockets[0].getsockname()
+        self.url = f"http://{host}:{self.port}"
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -47,6 +47,9 @@ class CompletionsServer(WireServer):
             ("GET", "/v1/models"): lambda asked: document(
                 {"object": "list", "data": [self.card()]}
             ),
+            ("POST", "/v1/embeddings"): lambda asked: document(
+                {"data": [{"index": 0, "embedding": [0.6, 0.8]}], "usage": {"prompt_tokens": 1}}
+            ),
             ("POST", "/v1/completions"): self._complete,
         }
 
