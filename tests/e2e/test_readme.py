@@ -82,7 +82,8 @@ def test_the_configuration_is_a_valid_one(tmp_path):
     from llmgate import config
 
     code, _ = block("toml", "[models.local]")
-    assert list(config.parse(code, tmp_path / "llmgate.toml").models) == ["local", "server"]
+    settings = config.parse(code, tmp_path / "llmgate.toml")
+    assert list(settings.models) == ["local", "qwen", "vectors"]
 
 
 def test_the_wrapper_of_the_documentation_renders(tmp_path):
