@@ -63,9 +63,13 @@ class Task(msgspec.Struct, frozen=True):
 
     def check_call(self, name: str, arguments: str) -> None:
         """Raise `OutputError` if a call that was passed on as it came is not valid."""
+        self._known(name, arguments)
+        self.check_value(name, _strict(arguments), arguments)
+
+    def check_value(self, name: str, value: Any, arguments: str) -> None:
+        """As `check_call`, where the arguments have been decoded."""
         assert self.tools is not None
         self._known(name, arguments)
-        value = _strict(arguments)
         problems = self.tools.checkers[name].problems(value)
         if problems:
             raise OutputError(_invalid(name, problems), text=arguments)

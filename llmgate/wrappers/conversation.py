@@ -61,16 +61,17 @@ def _view(
         content = "" if thoughts else content
     else:
         thoughts = ""
-    calls = write_calls(
-        style,
-        mended(message.tool_calls),
-        schemas,
-        thoughts=thoughts,
-        thoughts_key=spec.thoughts_key,
-        place=options.inner_thoughts,
-        indent=options.indent,
-    )
-    calls = calls if message.tool_calls else ""
+    calls = ""
+    if message.tool_calls:
+        calls = write_calls(
+            style,
+            mended(message.tool_calls),
+            schemas,
+            thoughts=thoughts,
+            thoughts_key=spec.thoughts_key,
+            place=options.inner_thoughts,
+            indent=options.indent,
+        )
     name = None if message.role == "tool" else message.name
     return {**_of(message.role, content, calls, name), "packaged": packaged}
 

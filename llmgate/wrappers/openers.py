@@ -60,14 +60,15 @@ class Openers:
                 return end if number < self._openings else 0
         return MORE if undecided else None
 
-    def find(self, text: str, before: str) -> tuple[int, int | None]:
+    def find(self, text: str, before: str, *, begins: bool = False) -> tuple[int, int | None]:
         """How much of `text` is certainly words, and what `here` says of what follows them.
 
         `before` is the character that was read before it, empty at the beginning of an answer.
+        `begins`: there is a mark between the two, so that no word goes on here.
         """
         start = 0
         while True:
-            at, end = search(self._marks, text, start)
+            at, end = search(self._marks, text, start, before="" if begins else before)
             if end is None:
                 return at, None
             previous = text[at - 1] if at else before

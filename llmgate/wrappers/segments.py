@@ -159,7 +159,7 @@ class Segments:
         closes = self._skip if self._close is None else [self._close, *self._skip]
         before = self._said[-1][-1] if self._said else ""
         certain, end = search(closes, self._text, before=before if self._spoken else "")
-        at, opener = self._openers.find(self._text, before)
+        at, opener = self._openers.find(self._text, before, begins=not self._spoken)
         if opener is not None and at <= certain:
             yield from self._say(self._text[:at].rstrip())
             self._begin_calls(at, opener)

@@ -81,7 +81,9 @@ class Source:
 
     def peek(self, allowed: str = "", what: str = "") -> Steps[str]:
         """The next character that is not white space, which must be one of `allowed`."""
-        yield from self.skip_space()
+        self.at = end_of(_SPACE, self.text, self.at)
+        if self.at == len(self.text):
+            yield from self.skip_space()
         found = self.text[self.at]
         if allowed and found not in allowed:
             wanted = what or " or ".join(repr(c) for c in allowed)

@@ -183,9 +183,15 @@ def test_a_schema_answer_behind_thoughts_is_judged_alone():
 
 
 @pytest.mark.parametrize("cut", range(1, 20))
-def test_a_mark_that_wants_white_space_is_none_behind_a_word_however_it_is_cut(cut):
-    text = "nullto=user<|message|>Prices."
-    wrapper, asked = wrapper_of("atem"), ask()
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        ("atem", "nullto=user<|message|>Prices."),
+        ("harmony", 'nullto=functions.get_weather <|constrain|>json<|message|>{"city": "x"}'),
+    ],
+)
+def test_a_mark_that_wants_white_space_is_none_behind_a_word_however_it_is_cut(style, text, cut):
+    wrapper, asked = wrapper_of(style), ask()
     prompt = wrapper.render(asked, Caps())
     whole = outcome(wrapper, asked, prompt, [text], "stop")
     assert whole[0] == text
