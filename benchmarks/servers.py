@@ -1,4 +1,4 @@
-"""A real llama-server: `python -m benchmarks.servers MODEL [CONTEXT]` prints its address.
+"""A real llama-server: `python -m benchmarks.servers MODEL [CONTEXT [PORT]]` prints its address.
 
 It runs in a process of its own, since it takes the signal handlers of the process that it is in.
 It ends when its stdin does.
@@ -14,9 +14,15 @@ from pathlib import Path
 
 
 @contextmanager
-def llama_server(model: Path, context: int = 2048) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address and the process of a llama-server with that model; it ends with the context."""
-    command = [sys.executable, "-m", "benchmarks.servers", str(model.resolve()), str(context)]
+def llama_server(
+    model: Path, context: int = 2048, port: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address and the process of a llama-server with that model; it ends with the context.
+
+    Its port is any free one where none is given.
+    """
+    command = [sys.executable, "-m", "benchmarks.servers", str(model.resolve())]
+    command += [str(context), str(port)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -42,6 +48,7 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = sys.argv[1]
     params.n_ctx = int(sys.argv[2]) if len(sys.argv) > 2 else 2048
+    params.port = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     params.n_parallel = 1
     params.cpuparams.n_threads = 1
     # As llmgate's own engine has it on a CPU: the last bits of the numbers depend on it.

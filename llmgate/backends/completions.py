@@ -133,7 +133,11 @@ class CompletionsBackend(HTTPBackend):
         """Complete the prompt. See `Backend.complete`."""
         async with self._turn or nullcontext():
             await self.prepare()
-            prompt = await self._bounded(prompt)
+            try:
+                prompt = await self._bounded(prompt)
+            except BackendError as error:
+                self.doubt(error)
+                raise
             async with aclosing(super().complete(prompt)) as deltas:
                 async for delta in deltas:
                     yield delta
@@ -260,9 +264,10 @@ class CompletionsBackend(HTTPBackend):
         """The context of our model; its name, too, where the settings have none."""
         for listing in self.row.listings:
             reply = await self.server.ask_if_allowed("GET", listing.path)
-            if entry := entry_of(reply, listing, self._model):
+            if entry := entry_of(reply, listing, self.settings.model):
                 name = string_in(entry, listing.name)
-                self._model = self._model or (name if self.row.model else None)
+                if self.row.model and self.settings.model is None:
+                    self._model = name or self._model
                 found = (count_in(entry, field) for field in listing.context)
                 return next((context for context in found if context), None)
         return None

@@ -25,6 +25,7 @@ from llmgate.errors import (
     BackendTimeout,
     BackendUnreachable,
     LlmgateError,
+    RefusedRequest,
     Unsupported,
 )
 from llmgate.types import Caps, Delta, Embeddings, Note, Prompt, Sampling
@@ -80,6 +81,8 @@ class HTTPBackend(Completes, ABC):
         )
         self._caps = msgspec.structs.replace(self.known, context=settings.context)
         self._learned = False
+        # Whether it has answered since.
+        self._proven = False
         self._to_probe = False
         self._probed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -207,10 +210,21 @@ class HTTPBackend(Completes, ABC):
 
     async def prepare(self) -> None:
         """Make sure that the server was asked what it is like."""
+        if self.server.in_doubt and not self._proven:
+            self._learned = False
         if not self._learned or self._to_probe:
             # A server too busy for a small question may still take its time over a large one.
             with contextlib.suppress(BackendTimeout):
                 await self._ready()
+
+    def doubt(self, error: LlmgateError) -> None:
+        """Ask the server once more what it is like, where this may come of not knowing it.
+
+        It may have been in trouble when it was asked, or be back with another model.
+        """
+        gone = isinstance(error, BackendUnreachable | BackendRejected)
+        if not self._proven or (gone and not isinstance(error, RefusedRequest)):
+            self._learned = False
 
     async def answer(
         self, path: str, body: dict[str, Any], reader: Reader, stop: Sequence[str]
@@ -226,11 +240,16 @@ class HTTPBackend(Completes, ABC):
                         yield delta
                     if answering.over:
                         break
+        except LlmgateError as error:
+            self.doubt(error)
+            raise
         finally:
             if not answering.whole and (further := self.abandoned(body)) is not None:
                 self._later(further)
         if not answering.whole:
             raise self.server.cut()
+        if not self._proven:
+            self._proven = self._learned = True
         for delta in answering.end():
             yield delta
 
@@ -251,6 +270,7 @@ class HTTPBackend(Completes, ABC):
     async def _ready(self) -> None:
         """Find out what the server and its model are like, once."""
         if not self._learned:
+            self.server.in_doubt = False
             self._caps = self._chosen(await self.learn())
             self._learned = True
         if self._to_probe:

@@ -120,6 +120,7 @@ class OllamaBackend(HTTPBackend):
         running = await self.server.ask_if_allowed("GET", "/api/ps")
         raw = show.get("model_info")
         info = raw if isinstance(raw, dict) else {}
+        able = show.get("capabilities")
         loaded = loaded_in(running, self.model)
         self._loaded = loaded is not None
         if not self._loaded:
@@ -130,7 +131,7 @@ class OllamaBackend(HTTPBackend):
         caps = msgspec.structs.replace(
             self.caps,
             schema=self.caps.schema and held,
-            embed="embedding" in (show.get("capabilities") or ()),
+            embed=isinstance(able, list) and "embedding" in able,
             context=self.settings.context or context_of(show, loaded),
             template=template_of(info),
             truncates=truncates(string_in(version, "version")),

@@ -116,10 +116,10 @@ def context_of(show: Mapping[str, Any], loaded: Mapping[str, Any] | None) -> int
 
 def loaded_in(running: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
     """What `/api/ps` tells of a model, None if it is not loaded."""
-    names = {model, f"{model}:latest"}
+    names = (model, f"{model}:latest")
     models = running.get("models")
     for entry in models if isinstance(models, list) else ():
-        if isinstance(entry, dict) and names & {entry.get("name"), entry.get("model")}:
+        if isinstance(entry, dict) and (entry.get("name") in names or entry.get("model") in names):
             return entry
     return None
 

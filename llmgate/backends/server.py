@@ -17,6 +17,7 @@ from llmgate.backends.transport import Client, Reply, whole
 from llmgate.config import ModelSettings
 from llmgate.errors import (
     BackendError,
+    BackendRejected,
     BackendTimeout,
     BackendUnreachable,
     ConfigError,
@@ -64,6 +65,8 @@ class Server:
     ) -> None:
         self.kind = kind
         self.url = base_url(model, settings.url, kind, example)
+        # Whether it failed to say something of itself that others of its kind say.
+        self.in_doubt = False
         self._timeouts = settings.timeouts
         own = _headers(model, settings) if headers is None else dict(headers)
         try:
@@ -76,9 +79,11 @@ class Server:
         await self._client.aclose()
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, seconds: float = SHORT_ANSWER
+        self, method: str, path: str, body: Any = None, *, seconds: float | None = None
     ) -> dict[str, Any]:
         """One short question, answered by a JSON object."""
+        if seconds is None:
+            seconds = min(SHORT_ANSWER, self._timeouts.first_token)
         self._check_open()
         content = None if body is None else encode(body)
         deadline = asyncio.get_running_loop().time() + seconds
@@ -105,7 +110,9 @@ class Server:
             return await self.ask(method, path, body)
         except (BackendUnreachable, BackendTimeout):
             raise
-        except LlmgateError:
+        except LlmgateError as error:
+            # One that fails might have told.
+            self.in_doubt = self.in_doubt or not isinstance(error, BackendRejected)
             return {}
 
     async def stream(

@@ -36,15 +36,25 @@ class Events:
         """The events that are complete with `data`. Raises ValueError on an absurd length."""
         end = data.rfind(b"\n") + 1
         if end:
-            # All lines at once: no character of several bytes has a line's end in it.
-            lines = (bytes(self._line) + data[: end - 1]).decode("utf-8", "replace")
+            # All lines at once: no character of several bytes has a line's end in it. A CR may
+            # come in one piece and its LF in the next.
+            text = (bytes(self._line) + data[:end]).decode("utf-8", "replace")
             self._line.clear()
             if not self._begun:
                 self._begun = True
-                lines = lines.removeprefix("\ufeff")
-            for line in lines.split("\n"):
-                # A CR may come in one piece and its LF in the next.
-                if (event := self._take(line.removesuffix("\r"))) is not None:
+                text = text.removeprefix("\ufeff")
+            *blocks, rest = text.replace("\r\n", "\n").split("\n\n")
+            begun = bool(self._data) or self._name != "message"
+            for block in blocks:
+                if block.startswith("data: ") and "\n" not in block and not begun:
+                    yield Event(block[6:])  # as nearly all of them are
+                    continue
+                for line in (*block.split("\n"), ""):
+                    if (event := self._take(line)) is not None:
+                        yield event
+                begun = False
+            for line in rest.split("\n")[:-1]:
+                if (event := self._take(line)) is not None:
                     yield event
         self._line += data[end:]
         if len(self._line) > MAX_LINE:
@@ -63,9 +73,6 @@ class Events:
             event = Event("\n".join(self._data), self._name)
             self._data, self._name = [], "message"
             return event
-        if line.startswith("data: "):
-            self._data.append(line[6:])
-            return None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":

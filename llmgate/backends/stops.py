@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 class Stops:
@@ -15,8 +16,7 @@ class Stops:
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = sorted({stop for stop in stops if stop}, key=len, reverse=True)
-        first = "".join(re.escape(stop[0]) for stop in self._stops)
-        self._may_begin = re.compile(f"[{first}]" if first else "(?!)").search
+        self._may_begin = _first_of(tuple(self._stops)).search
         self._held = ""
         self.found = False
 
@@ -58,3 +58,10 @@ class Stops:
             if any(len(stop) > len(end) and stop.startswith(end) for stop in self._stops):
                 return start
         return len(text)
+
+
+@lru_cache(maxsize=64)
+def _first_of(stops: tuple[str, ...]) -> re.Pattern[str]:
+    """The characters that these stop strings begin with."""
+    first = "".join(re.escape(stop[0]) for stop in stops)
+    return re.compile(f"[{first}]" if first else "(?!)")

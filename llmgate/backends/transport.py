@@ -1,6 +1,6 @@
 """How model servers are reached: a small HTTP client for the hot path, and a transport for httpx.
 
-`Client` asks one server over connections of our own (`llmgate.backends.connection`): httpx's own
+`Client` asks one server over connections of our own (`llmgate.backends.pool`): httpx's own
 client and transport cost more than a hundred times the CPU per request. Where a transport of
 httpx is given (`httpx.MockTransport`, `respx.MockTransport`), it is used instead, in the same way.
 
@@ -17,11 +17,13 @@ from typing import Protocol
 
 import httpx
 
-from llmgate.backends.connection import Exchange, Pool
+from llmgate.backends.connection import Exchange
+from llmgate.backends.pool import Pool
 from llmgate.backends.unpacking import Unpacker
 from llmgate.config import Timeouts
 
 _PORTS = {"http": 80, "https": 443}
+_JSON = (b"Content-Type", b"application/json")
 # Told by ourselves, or true of one connection only.
 _OURS = frozenset(
     {b"host", b"accept-encoding", b"content-length", b"transfer-encoding", b"connection"}
@@ -98,16 +100,14 @@ class Client:
         """
         if self.is_closed:
             raise httpx.ConnectError("the client is closed")
-        own = [_encoded(name, value) for name, value in (headers or {}).items()]
+        own = [_encoded(name, value) for name, value in headers.items()] if headers else []
         if body is not None and not any(name.lower() == b"content-type" for name, _ in own):
-            own.append((b"Content-Type", b"application/json"))
+            own.append(_JSON)
         target = self._path + _target(path)
         if self._pool is None:
             return await self._pass_on(method, target, own, body, deadline)
-        exchange = await self._pool.ask(
-            _request(method, target, self._head + _lines(own), body), deadline
-        )
-        return _Own(exchange)
+        request = _request(method, target, self._head + _lines(own), body)
+        return _Own(await self._pool.ask(request, deadline))
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""

@@ -64,7 +64,7 @@ class EventStream(Response):
         self._closing = closing
         self._begun = False
         self._ready: list[bytes] = []
-        self._size = 0
+        self._over = False
         self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +91,7 @@ class EventStream(Response):
             self._ready.append(self._writer.failure(failure))
         finally:
             self._timer.cancel()
+        self._over = True
         await self._send(b"".join(self._ready), more=False)
 
     def _take(self, delta: Delta) -> None:
@@ -112,10 +113,14 @@ class EventStream(Response):
             await self._send_message(start)
         await self._send_message({"type": "http.response.body", "body": events, "more_body": more})
 
+    async def _say_nothing(self) -> None:
+        if not self._over:
+            await self._send(KEEP_ALIVE)
+
     def _keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send a comment where nothing was sent for a while."""
         silent = loop.time() - self._sent_at
         if silent >= KEEP_ALIVE_SECONDS:
             silent = 0.0
-            self._comment = loop.create_task(self._send(KEEP_ALIVE))
+            self._comment = loop.create_task(self._say_nothing())
         self._timer = loop.call_later(KEEP_ALIVE_SECONDS - silent, self._keep_alive, loop)

@@ -148,6 +148,9 @@ class _Body(msgspec.Struct):
     prompt_cache_key: str | None = None
 
 
+_HONOURED = frozenset(field for field in _Body.__struct_fields__ if field not in _NEUTRAL)
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A decoded body: the request, and how its answer is to be written.
 
@@ -224,7 +227,7 @@ def _limit(body: _Body) -> int | None:
 
 def _ignored(data: dict[str, Any]) -> list[Note]:
     """A note for each parameter that is not honoured."""
-    known = {field for field in _Body.__struct_fields__ if field not in _NEUTRAL}
+    known = _HONOURED
     if data.get("tools") is not None:
         known -= {"functions", "function_call"}
     return [

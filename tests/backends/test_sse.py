@@ -77,3 +77,11 @@ def test_events_are_those_of_their_lines(lines, ends, data):
     for start, end in zip([0, *places], [*places, len(raw)], strict=True):
         found += events.feed(raw[start:end])
     assert found == lines_of(text)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_a_mark_of_byte_order_is_no_part_of_the_first_line(size):
+    data, events = b"\xef\xbb\xbfdata: first\n\ndata: \xef\xbb\xbfsecond\n\n", Events()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    found = [event for piece in pieces for event in events.feed(piece)]
+    assert found == [Event("first"), Event("\ufeffsecond")]

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from llmgate.backends.connection import Pool
+from llmgate.backends.pool import Pool
 from llmgate.backends.transport import Client, Reply, transport, whole
 from llmgate.config import Timeouts
 
@@ -465,7 +465,7 @@ def once(first: Answer, then: Answer, upstream: Upstream) -> Answer:
 
 
 async def test_idle_connections_are_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmgate.backends.connection._IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("llmgate.backends.pool._IDLE_SECONDS", 0.05)
     async with asking(sends(EVENTS + b"Content-Length: 2\r\n\r\nab")) as (upstream, client):
         assert await read_all(await client.send("POST", "/", b"{}")) == b"ab"
         await asyncio.wait_for(upstream.gone.wait(), 5)

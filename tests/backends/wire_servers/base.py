@@ -89,8 +89,9 @@ def line(value: Any) -> bytes:
 class WireServer(ABC):
     """One kind of model server, as its documents describe it, with a made-up model behind it.
 
-    `fault` is asked about the replies of the routes in `answers`, which write texts; `requests`
-    are all that came, `left` is set when a client goes away in the middle of an answer.
+    `fault` is asked about the replies of the routes in `answers`, which write texts, and with
+    `everywhere` about those of all others, too; `requests` are all that came, `left` is set when
+    a client goes away in the middle of an answer.
     """
 
     # The backend that talks to it, and what the wire format lets that know.
@@ -106,6 +107,7 @@ class WireServer(ABC):
     def __init__(self, model: Model | None = None) -> None:
         self.model = model or Model()
         self.fault: Fault | None = None
+        self.everywhere = False
         self.requests: list[Asked] = []
         self.left = asyncio.Event()
         self.url = ""
@@ -147,7 +149,7 @@ class WireServer(ABC):
         self.requests.append(asked)
         handler = self._routes.get((asked.method, asked.path))
         reply = handler(asked) if handler else self.error(404, "Not found")
-        if self.fault is not None and asked.path in self.answers:
+        if self.fault is not None and (self.everywhere or asked.path in self.answers):
             return self.fault(asked, reply)
         return reply
 
