@@ -33,13 +33,11 @@ _AFTERMATH = 1.0
 class Exchange:
     """One request under way and its answer, from the answer's head on."""
 
-    def __init__(self, connection: Connection, *, bodiless: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.status = 0
-        self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []
         # Whether the head is there, and whether anything is.
         self._connection: Connection | None = connection
-        self._bodiless = bodiless
         self._framed = False
         self._unpacker: Unpacker | None = None
         self._pieces: list[bytes] = []
@@ -129,15 +127,13 @@ class Exchange:
         if name.lower() in (b"content-length", b"transfer-encoding"):
             self._framed = True
 
-    def take_head(self, status: int) -> bool:
-        """Whether this was the head of the answer and not of something in front of it."""
-        if 100 <= status < 200:
+    def take_head(self, status: int) -> None:
+        if 100 <= status < 200:  # something in front of the head of the answer
             self.headers.clear()
             self._framed = False
-            return False
+            return
         self.status = status
         self.begun = True
-        return True
 
     def take(self, data: bytes) -> bool:
         """Whether there is room for more."""
@@ -173,11 +169,6 @@ class Exchange:
             self._connection = None
             self._failure = failure
             self.wake()
-
-    @property
-    def bodiless(self) -> bool:
-        """Whether the answer ends with its head."""
-        return self._bodiless
 
     @property
     def waits(self) -> bool:
@@ -217,9 +208,9 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent on it."""
         return not (self._stray or self._transport is None or self._transport.is_closing())
 
-    def begin(self, request: bytes, *, bodiless: bool = False) -> Exchange:
+    def begin(self, request: bytes) -> Exchange:
         """Send a request."""
-        exchange = Exchange(self, bodiless=bodiless)
+        exchange = Exchange(self)
         if self._transport is None or self._transport.is_closing():
             exchange.lose(None)
             return exchange
@@ -317,10 +308,6 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._stray = self._exchange is None  # more than was asked for
 
-    def on_status(self, reason: bytes) -> None:
-        if self._exchange is not None:
-            self._exchange.reason += reason
-
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._exchange is not None and not self._exchange.begun:
             self._exchange.take_header(name, value)
@@ -329,8 +316,7 @@ class Connection(asyncio.Protocol):
         exchange, parser = self._exchange, self._parser
         if exchange is None or parser is None:
             return
-        if exchange.take_head(parser.get_status_code()) and exchange.bodiless:
-            self._complete(exchange, again=False)
+        exchange.take_head(parser.get_status_code())
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -345,8 +331,6 @@ class Connection(asyncio.Protocol):
             return
         if exchange.begun:
             self._complete(exchange, again=parser.should_keep_alive())
-        else:
-            exchange.reason = b""
 
     def _complete(self, exchange: Exchange, *, again: bool) -> None:
         exchange.end()

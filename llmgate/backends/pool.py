@@ -27,16 +27,14 @@ class Pool:
         self._idle: list[Connection] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def ask(
-        self, request: bytes, deadline: float | None = None, *, bodiless: bool = False
-    ) -> Exchange:
+    async def ask(self, request: bytes, deadline: float | None = None) -> Exchange:
         """Send a request and wait for the head of its answer.
 
         Raises httpx's `ConnectError`, `ConnectTimeout`, and what `Exchange.read` raises.
         """
         idle = self._take()
         if idle is not None:
-            exchange = idle.begin(request, bodiless=bodiless)
+            exchange = idle.begin(request)
             try:
                 return await self._head(exchange, deadline)
             except (httpx.RemoteProtocolError, httpx.ReadError):
@@ -45,7 +43,7 @@ class Pool:
                 if exchange.heard:
                     raise
         connection = await self._connect()
-        return await self._head(connection.begin(request, bodiless=bodiless), deadline)
+        return await self._head(connection.begin(request), deadline)
 
     def keep(self, connection: Connection) -> None:
         """Keep a connection for the next request."""

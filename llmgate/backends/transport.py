@@ -1,4 +1,4 @@
-"""How model servers are reached: a small HTTP client for the hot path, and a transport for httpx.
+"""How model servers are reached: a small HTTP client, whose failures are those of httpx.
 
 `Client` asks one server over connections of our own (`llmgate.backends.pool`): httpx's own
 client and transport cost more than a hundred times the CPU per request. Where a transport of
@@ -12,7 +12,7 @@ they are cut; an answer that is given up closes its connection at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import httpx
@@ -24,10 +24,6 @@ from llmgate.config import Timeouts
 
 _PORTS = {"http": 80, "https": 443}
 _JSON = (b"Content-Type", b"application/json")
-# Told by ourselves, or true of one connection only.
-_OURS = frozenset(
-    {b"host", b"accept-encoding", b"content-length", b"transfer-encoding", b"connection"}
-)
 
 
 class Reply(Protocol):
@@ -203,70 +199,6 @@ async def whole(reply: Reply, limit: int, deadline: float | None = None) -> byte
         pieces.append(data)
         size += len(data)
     return b"".join(pieces)[:limit]
-
-
-def transport(timeouts: Timeouts) -> httpx.AsyncBaseTransport:
-    """A transport for httpx over connections of ours."""
-    return Transport(timeouts)
-
-
-class Transport(httpx.AsyncBaseTransport):
-    """Requests of httpx over connections of ours.
-
-    The timeouts of a request go over those that it was made with; bodies are sent whole.
-    """
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
-        self._pools: dict[tuple[str, str, int | None], Pool] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and wait for the head of its answer. Raises `httpx.TransportError`s."""
-        url = request.url
-        if url.scheme not in _PORTS:
-            raise httpx.UnsupportedProtocol(f"{url.scheme}: only http and https are known")
-        given = request.extensions.get("timeout") or {}
-        timeouts = self._timeouts
-        origin = (url.scheme, url.host, url.port)
-        if origin not in self._pools:
-            self._pools[origin] = _pool(url, timeouts)
-        body = await request.aread() if request.method not in ("GET", "HEAD") else None
-        head = [(b"Host", url.netloc), (b"Accept-Encoding", b"identity")]
-        head += [(name, value) for name, value in request.headers.raw if name.lower() not in _OURS]
-        first = given.get("read") or timeouts.first_token
-        exchange = await self._pools[origin].ask(
-            _request(request.method, url.raw_path, _lines(head), body),
-            asyncio.get_running_loop().time() + first,
-            bodiless=request.method == "HEAD",
-        )
-        packed = exchange.header("content-encoding")
-        gone = (b"content-encoding", b"content-length") if packed else ()
-        return httpx.Response(
-            exchange.status,
-            headers=[(name, value) for name, value in exchange.headers if name.lower() not in gone],
-            stream=_Body(exchange, given.get("read") or timeouts.between_tokens),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": exchange.reason},
-        )
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, exchange: Exchange, between: float) -> None:
-        self._exchange = exchange
-        self._between = between
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        while (data := await self._exchange.read(loop.time() + self._between)) is not None:
-            yield data
-
-    async def aclose(self) -> None:
-        self._exchange.give_up()
 
 
 def _pool(url: httpx.URL, timeouts: Timeouts) -> Pool:

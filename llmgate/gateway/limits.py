@@ -56,11 +56,6 @@ class Client:
         self._tokens = Bucket(settings.tokens, clock) if settings.tokens else None
         self._models = [pattern(model) for model in settings.models]
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether its tokens have a limit."""
-        return self._tokens is not None
-
     def allows(self, *names: str) -> bool:
         """Whether it may ask for a model by any of its names."""
         return any(model.fullmatch(name) for model in self._models for name in names)
