@@ -10,7 +10,8 @@ taken, every invalid one is refused, and nothing was left to a validator (`.rela
 
 With `--peers`, llama-cpp-python's converter (matched by llama.cpp too) and llguidance (by its own
 matcher) get the same instances in the same run. Every engine works in a child process with a
-time limit per schema: one that hangs or dies costs that schema only. Prints JSON last.
+time limit per schema: one that hangs or dies costs that schema only. Conversion is timed in
+milliseconds of the processor, everything else by the clock. Prints JSON last.
 """
 
 from __future__ import annotations

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from json.encoder import encode_basestring, encode_basestring_ascii
 from math import isqrt
 from typing import Any, Final
 
 from llmgate.grammar.dialect import GEMMA, JSON, PYTHON, Dialect
 
+# What stands between and behind a rule's name and its body.
+_AROUND: Final = len(" ::= \n")
 # A unit that is repeated more often than this is repeated in chunks: llama.cpp makes one rule
 # per repetition and refuses 2,000.
 _DIRECT: Final = 128
@@ -73,7 +75,11 @@ _UNFIT = re.compile(r"[^a-zA-Z0-9]+")
 
 def quote(text: str) -> str:
     """A GBNF string literal that matches exactly `text`."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').translate(_CONTROLS) + '"'
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    if not (text.isascii() and text.isprintable()):
+        text = text.translate(_CONTROLS)
+    return f'"{text}"'
 
 
 _CONTROLS: Final = {
@@ -85,7 +91,7 @@ _CONTROLS: Final = {
 }
 
 
-_Snapshot = tuple[dict[str, str], dict[str, str], set[str], dict[tuple[str, object], str]]
+_Snapshot = tuple[dict[str, str], dict[str, str], set[str], dict[tuple[str, object], str], int]
 
 
 class Builder:
@@ -109,22 +115,25 @@ class Builder:
         self._numbers: dict[str, int] = {}
         # How many states of numbers may still be followed.
         self.states = 4_000
-        # The characters of all rules so far, those that were taken back included.
+        # How long all rules so far are as text.
         self.written = 0
         # What users of the builder remember about its rules, until some are taken back.
         self.memory: dict[object, Any] = {}
         # Names of properties are compared as a whole up to so many characters together.
         self.most_key_characters = MOST_KEY_CHARACTERS
+        # Whether something is left to the validator anyway, so that less is tried for the rest.
+        self.hasty = False
         # Whether rules may have been made that nothing uses in the end.
         self.untidy = False
 
     def snapshot(self) -> _Snapshot:
         """What there is now, for `restore`."""
-        return self.rules.copy(), self._by_body.copy(), self._taken.copy(), self.shared.copy()
+        rules, by_body, taken = self.rules.copy(), self._by_body.copy(), self._taken.copy()
+        return rules, by_body, taken, self.shared.copy(), self.written
 
     def restore(self, state: _Snapshot) -> None:
         """Go back to what there was at a snapshot."""
-        rules, by_body, taken, shared = state
+        rules, by_body, taken, shared, self.written = state
         self.rules, self._by_body, self._taken = rules.copy(), by_body.copy(), taken.copy()
         self.shared = shared.copy()
         self.memory.clear()
@@ -179,12 +188,13 @@ class Builder:
             name = self.name(hint)
             self._by_body[body] = name
             self.rules[name] = body
-            self.written += len(body)
+            self.written += len(name) + len(body) + _AROUND
         return name
 
     def define(self, name: str, body: str) -> None:
         """Give a rule that `name()` reserved its body."""
         self.rules[name] = body
+        self.written += len(name) + len(body) + _AROUND
 
     def repeat(self, unit: str, least: int, most: int | None) -> str:
         """An expression for `least` to `most` times `unit`, which is a rule's name.
@@ -248,8 +258,10 @@ class Builder:
 
 def json_text(value: str) -> tuple[str, ...]:
     """The ways in which json.dumps writes a string: escaped to ASCII, and as it is."""
-    ascii_only = json.dumps(value)
-    plain = json.dumps(value, ensure_ascii=False)
+    plain = encode_basestring(value)
+    if value.isascii() and "\x7f" not in value:
+        return (plain,)
+    ascii_only = encode_basestring_ascii(value)
     # A lone surrogate has no UTF-8 form, so it can only be written as an escape.
     if plain == ascii_only or any("\ud800" <= char <= "\udfff" for char in plain):
         return (ascii_only,)

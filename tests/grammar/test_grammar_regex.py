@@ -241,3 +241,21 @@ def test_case_is_folded_one_to_one() -> None:
     assert has(folded(of([0x3C3])), 0x3C2)
     assert folded(of([ord("1")])) == of([ord("1")])
     assert not has(folded(of([0xDF])), ord("s"))
+
+
+@pytest.mark.parametrize(
+    ("source", "right", "wrong"),
+    [
+        ("^(?:ab)(?i:(?:ab))(?:ab)$", ["ababab", "abABab"], ["ABabab", "ababAB"]),
+        ("^(?:ab)(?:(?i)(?:ab))(?:ab)$", ["ababab", "abABab"], ["ABabab", "ababAB"]),
+        ("^(?:a.c)(?s:(?:a.c))$", ["abca\nc"], ["a\nca\nc"]),
+        ("^(a|bc)(a|bcd)(a|bc)*$", ["abcdbc", "bca"], ["bcbc", "abcdd"]),
+        ("^(?=(?:ab)+$)(?:ab|ba)+$", ["ab", "abab"], ["abba"]),
+    ],
+)
+def test_equal_groups_mean_the_same_under_the_same_flags_only(
+    source: str, right: list[str], wrong: list[str]
+) -> None:
+    language = Language.pattern(source)
+    assert [text for text in right if text not in language] == []
+    assert [text for text in wrong if text in language] == []

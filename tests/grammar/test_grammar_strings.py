@@ -8,6 +8,7 @@ import pytest
 
 from llmgate.grammar import Matcher, check
 from llmgate.grammar.builder import MOST_REPETITIONS, Builder
+from llmgate.grammar.schema.compiler import Compiler
 from llmgate.grammar.schema.facts import Facts
 from llmgate.grammar.schema.keys import other_key
 from llmgate.grammar.schema.strings import allowed, enumeration, string
@@ -169,3 +170,23 @@ def test_line_separators_and_controls_are_themselves_in_literals(value: str) -> 
     assert grammar.matches(json.dumps(value, ensure_ascii=False))
     assert grammar.matches(json.dumps(value))
     assert not grammar.matches('"a 28b"')
+
+
+def test_what_is_too_large_in_one_schema_does_not_loosen_the_next() -> None:
+    large = {
+        "allOf": [{"pattern": "((c1d3).{4,8}){6,6}"}, {"pattern": "(t|8){10,10}$"}],
+        "pattern": "^([a-z][0-9])+$",
+        "type": "string",
+    }
+    small = {"type": "string", "allOf": [{"pattern": "a.{4}b"}, {"pattern": "c.{3}d"}]}
+    builder = Builder()
+    first = Compiler(builder, large, "#")
+    first.compile("large")
+    assert first.relaxed
+    assert builder.hasty
+    second = Compiler(builder, small, "#")
+    builder.define("root", second.compile("small"))
+    assert not second.relaxed
+    matcher = Matcher(builder.text())
+    assert matcher.matches('"a123cb56d"')
+    assert not matcher.matches('"a123cb5d6"')

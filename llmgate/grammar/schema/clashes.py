@@ -26,10 +26,20 @@ def settle(facts: Facts, document: Document) -> None:
     while not settled and not facts.never:
         settled = True
         for group in facts.groups.copy():
-            if group.condition is not None and clashes(facts, group.condition[0], document):
+            if group.claims is None:
+                group.claims = [_claims(one, document) for one in group.branches]
+                if group.condition is not None:
+                    group.deciding = _claims(group.condition[0], document)
+            deciding = group.deciding
+            if deciding is not None and deciding.clash(facts, document):
+                assert group.condition is not None
                 left = [group.condition[1]]
             else:
-                left = [one for one in group.branches if not clashes(facts, one, document)]
+                left = [
+                    one
+                    for one, claims in zip(group.branches, group.claims, strict=True)
+                    if not claims.clash(facts, document)
+                ]
             if len(left) == len(group.branches):
                 continue
             settled = False
@@ -89,7 +99,7 @@ def _valueless(facts: Facts, name: str, document: Document) -> bool:
 class Claims:
     """What is easy to see of a schema: `others` are choices, of each of which one must hold."""
 
-    __slots__ = ("absent", "never", "others", "required", "types", "values")
+    __slots__ = ("absent", "known", "never", "others", "required", "types", "values")
 
     def __init__(self) -> None:
         self.never = False
@@ -98,6 +108,8 @@ class Claims:
         self.absent: list[str] = []
         self.values: list[tuple[str, Located]] = []
         self.others: list[list[Claims]] = []
+        # Whether any of some values is left, by the identity of these and of what they must be.
+        self.known: dict[tuple[int, int], tuple[bool, list[Any]]] = {}
 
     def add(self, located: Located, document: Document, depth: int) -> Claims:
         """Read a schema."""
@@ -136,7 +148,7 @@ class Claims:
         if self.never:
             return True
         own = facts.types
-        if own is not None and any(not _both(named, own) for named in self.types):
+        if own is not None and self.types and any(not _both(named, own) for named in self.types):
             return True
         if own != _OBJECTS:
             return False
@@ -146,18 +158,23 @@ class Claims:
             return True
         for name, one in self.values:
             values = facts.narrowed.get(name, _UNKNOWN)[1]
-            if values is not None and not _kept(values, (one,), document):
+            if values is not None and not self._some(values, one, document):
                 return True
         return any(all(way.clash(facts, document) for way in ways) for ways in self.others)
 
+    def _some(self, values: list[Any], one: Located, document: Document) -> bool:
+        """Whether some of the values satisfy a schema."""
+        key = (id(values), id(one[0]))
+        known = self.known.get(key)
+        if known is None:
+            known = self.known[key] = bool(_kept(values, (one,), document)), values
+        return known[0]
 
-def clashes(facts: Facts, located: Located, document: Document) -> bool:
-    """Whether it is easy to see, without merging it in, that a schema can't hold too."""
-    schema = located[0]
-    if isinstance(schema, bool):
-        return not schema
-    claims: Claims = document.derived(located, "claims", lambda: Claims().add(located, document, 0))
-    return claims.clash(facts, document)
+
+def _claims(located: Located, document: Document) -> Claims:
+    """What is easy to see of a schema, looked for once."""
+    found: Claims = document.derived(located, "claims", lambda: Claims().add(located, document, 0))
+    return found
 
 
 def _both(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from llmgate.grammar.schema.document import Document
 
 # How a keyword is read: by itself, or with its neighbours.
-_ALONE, _OBJECT, _ARRAY, _APPLIED = range(4)
-_HOW: Final[dict[Any, int]] = {
+_ALONE, _OBJECT, _ARRAY, _APPLIED = 0, 1, 2, 4
+_HOWS: Final[dict[Any, int]] = {
     **dict.fromkeys(READ, _ALONE),
     **dict.fromkeys(
         (
@@ -32,6 +32,10 @@ _HOW: Final[dict[Any, int]] = {
         _APPLIED,
     ),
 }  # fmt: skip
+# The same with the type that it is about, and what reads it.
+_HOW: Final = {
+    keyword: (how, KIND.get(keyword), READ.get(keyword)) for keyword, how in _HOWS.items()
+}
 _EXCLUSIVE: Final = ("exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -62,27 +66,25 @@ def collect(
         collect(facts, document.resolve(schema, "$ref", path), document, order)
         facts.open.discard(here)
         return
-    neighbours: set[int] = set()
+    neighbours = 0
     hints = facts.hints
     for keyword, value in schema.items():
-        how = _HOW.get(keyword)
-        if how is None:
+        known = _HOW.get(keyword)
+        if known is None:
             continue
-        kind = KIND.get(keyword)
+        how, kind, read = known
+        neighbours |= how
         if kind:
             hints.add(kind)
-        if how == _ALONE:
-            place = f"{path}/{keyword}" if isinstance(keyword, str) else path
-            READ[keyword](facts, keyword, value, place)
+        if read is not None:
+            read(facts, keyword, value, f"{path}/{keyword}" if isinstance(keyword, str) else path)
             if value is True and keyword in _EXCLUSIVE:
                 _exclude(facts, schema, keyword)
-        else:
-            neighbours.add(how)
-    if _OBJECT in neighbours:
+    if neighbours & _OBJECT:
         _object(facts, schema, path, top, (*order, 0))
-    if _ARRAY in neighbours:
+    if neighbours & _ARRAY:
         _array(facts, schema, path, document)
-    if _APPLIED in neighbours:
+    if neighbours & _APPLIED:
         _apply(facts, schema, path, document, order)
     facts.open.discard(here)
 
@@ -229,7 +231,7 @@ def _condition(
         facts.relax("then", "the opposite of 'if' can't be said in a grammar", f"{path}/then")
         unmet = unmet[1:]
     ways = [
-        document.derived(here, "then", lambda: {"allOf": met}),
+        document.derived(here, ("then", document.plainly), lambda: {"allOf": met}),
         document.derived(here, "else", lambda: {"allOf": unmet} if unmet else True),
     ]
     decided = (condition, (schema.get("else", True), f"{path}/else"))

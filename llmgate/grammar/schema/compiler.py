@@ -25,6 +25,10 @@ _Key = frozenset[int]
 # Python's own limit of 1,000 calls is reached at about 150.
 _DEEPEST: Final = 100
 _LARGEST: Final = 64 * 1024
+# What is written where some of it may not be used in the end, which is seen only then.
+_UNTIDY: Final = 96 * 1024
+# How many combinations are merged where not everything is held in any case.
+_HASTY_BRANCHES: Final = 60
 
 
 # Keywords beside `$ref` that change nothing about which values are right.
@@ -59,9 +63,10 @@ class NoValue(GrammarError):
 
 
 def _compiled(schema: Any, name: str, *, implied: bool) -> Grammar:
+    document = Document(schema, "#", implied=implied)
     for effort in EFFORTS:
         builder = Builder(name)
-        compiler = Compiler(builder, schema, "#", effort=effort, implied=implied)
+        compiler = Compiler(builder, schema, "#", effort=effort, document=document)
         try:
             builder.define(name, compiler.compile("answer"))
         except TooMuch:
@@ -76,8 +81,8 @@ class Compiler:
     """Makes the rules for one schema document in a builder that may hold others too.
 
     With `closed`, objects whose properties are listed have no others, and arrays whose items
-    are given by position no more, unless the schema speaks of them. With `implied`, keywords
-    about one type mean a value of that type where `type` is missing.
+    are given by position no more, unless the schema speaks of them. A `document` that was
+    compiled before knows what it means already.
     """
 
     def __init__(
@@ -88,15 +93,17 @@ class Compiler:
         *,
         closed: bool = False,
         effort: Effort = SHARED,
-        implied: bool = True,
+        document: Document | None = None,
     ) -> None:
         self.builder = builder
         self.start: Located = (schema, base)
-        self.document = Document(schema, base, plainly=effort.plainly, implied=implied)
+        self.document = document or Document(schema, base)
+        self.document.plainly = effort.plainly
         self.closed = closed
         self.effort = effort
         builder.most_key_characters = effort.characters
         builder.states = effort.states
+        builder.hasty = False
         self._branches = 0
         # What is left to the validator, as it is found; what turns out to be in no rule is
         # taken back.
@@ -187,7 +194,7 @@ class Compiler:
             return self._again(key, hint)
         if len(self._doing) >= _DEEPEST:
             raise _too_deep(parts[0][1])
-        if self.effort.enough is not None and self.builder.written > 2 * _LARGEST:
+        if self.effort.enough is not None and self._too_much_written():
             raise TooMuch
         before = len(self._left)
         self._doing[key] = None
@@ -206,6 +213,9 @@ class Compiler:
         if not self._cuts:
             self._done[key] = found, tuple(dict.fromkeys(self._left[before:]))
         return found
+
+    def _too_much_written(self) -> bool:
+        return self.builder.written > (_UNTIDY if self.builder.untidy else _LARGEST)
 
     def finite(self, parts: tuple[Located, ...]) -> list[object] | None:
         """The values that satisfy all of `parts`, where they are few and known."""
@@ -257,7 +267,8 @@ class Compiler:
         alone = not (others or facts.said())
         if not alone:
             self._branches += len(group.branches)
-            if self._branches > self.effort.branches:
+            most = self.effort.branches
+            if self._branches > (min(most, _HASTY_BRANCHES) if self.builder.hasty else most):
                 if self.effort.enough is not None and self._branches > self.effort.enough:
                     raise TooMuch
                 facts.relax(group.keyword, "there are too many combinations", group.path)

@@ -65,7 +65,8 @@ def _facts(parts: tuple[Located, ...], document: Document) -> Facts:
             collect(facts, part, document)
         return facts
 
-    found: Facts = document.derived(parts[0], ("facts", *(id(one) for one, _ in parts[1:])), make)
+    how = ("facts", document.plainly, *(id(one) for one, _ in parts[1:]))
+    found: Facts = document.derived(parts[0], how, make)
     return found
 
 

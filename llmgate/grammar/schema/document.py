@@ -20,8 +20,8 @@ class Document:
     def __init__(
         self, schema: object, base: str, *, plainly: bool = False, implied: bool = True
     ) -> None:
-        # Whether choices may be made plainer than the schema makes them, and whether keywords
-        # about one type mean a value of that type.
+        # Whether choices may be made plainer than the schema makes them, which may change, and
+        # whether keywords about one type mean a value of that type.
         self.plainly = plainly
         self.implied = implied
         self.references = References(schema, base)

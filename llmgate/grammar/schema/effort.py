@@ -33,7 +33,7 @@ class Effort(msgspec.Struct, frozen=True):
 SHARED: Final = Effort(400, plainly=True)
 # What is tried one after the other.
 EFFORTS: Final = (
-    Effort(60, enough=60),
+    Effort(54, enough=54),
     Effort(400, characters=200, orders=False, plainly=True, states=600, enough=800),
     Effort(30, characters=0, orders=False, plainly=True, states=200),
     Effort(0, characters=0, orders=False, plainly=True, states=0),

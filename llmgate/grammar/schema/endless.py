@@ -8,6 +8,7 @@ from typing import Final
 # Literals and classes say nothing about nesting.
 _CONTENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 _TOKEN: Final = re.compile(r'[a-zA-Z][a-zA-Z0-9-]*|[()|?*"]|\{0[,}]')
+_NAME: Final = re.compile("[a-zA-Z][a-zA-Z0-9-]*")
 _OPTIONAL: Final = frozenset(("?", "*", "{0,", "{0}"))
 
 # How many rules are looked into, one inside the other, to show that one has an end.
@@ -27,11 +28,11 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
         return set()
     # A rule's body has no line break outside of its literals.
     bodies = _CONTENT.sub('"', "\n".join(rules.values())).split("\n")
-    tokens = dict(zip(rules, map(_TOKEN.findall, bodies), strict=True))
+    texts = dict(zip(rules, bodies, strict=True))
     users: dict[str, list[str]] = {}
-    for name, found in tokens.items():
-        for token in rules.keys() & found:
-            users.setdefault(token, []).append(name)
+    for name, body in texts.items():
+        for used in set(_NAME.findall(body)):
+            users.setdefault(used, []).append(name)
     doubtful: set[str] = set()
     todo = list(recursive)
     while todo:
@@ -39,7 +40,7 @@ def endless(rules: dict[str, str], recursive: set[str]) -> set[str]:
         if name not in doubtful:
             doubtful.add(name)
             todo += users.get(name, ())
-    ways = {name: _ways(tokens[name]) for name in doubtful}
+    ways = {name: _ways(_TOKEN.findall(texts[name])) for name in doubtful}
     todo = list(doubtful)
     while todo:
         name = todo.pop()

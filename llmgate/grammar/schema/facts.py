@@ -9,6 +9,7 @@ from llmgate.grammar.values import Relaxed
 
 if TYPE_CHECKING:
     from llmgate.grammar.calls.layout import Layout
+    from llmgate.grammar.schema.clashes import Claims
     from llmgate.grammar.text.language import Language
 
 # A schema and the place where it stands.
@@ -101,7 +102,9 @@ class Group:
     besides where it does not.
     """
 
-    __slots__ = ("branches", "condition", "keyword", "open", "order", "path")
+    __slots__ = (
+        "branches", "claims", "condition", "deciding", "keyword", "open", "order", "path",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -118,6 +121,9 @@ class Group:
         self.open = around
         self.order = order
         self.condition = condition
+        # What is easy to see of the branches and of the condition, once it was asked.
+        self.claims: list[Claims] | None = None
+        self.deciding: Claims | None = None
 
 
 class Facts:

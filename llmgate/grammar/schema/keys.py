@@ -316,6 +316,8 @@ class _Apart:
         self.escape = builder.rule("escape", f'"\\\\" ({" | ".join(ways)})') if ways else ""
         self.special = special
         self.rules: dict[str, str] = {}
+        # What may follow where one word is left, since objects have many names in common.
+        self.ends: dict[tuple[str, bool], str] = {}
 
     def other(self, taken: str) -> str:
         """A rule for everything that begins with none of these characters."""
@@ -356,6 +358,9 @@ class _Apart:
 
     def _one(self, word: str, whole: bool) -> str:
         """What may follow where only the end of one word is still to be told apart."""
+        known = self.ends.get((word, whole))
+        if known is not None:
+            return known
         found = f"{self.char}+" if whole else ""
         rules = self.rules
         depth = 0
@@ -365,6 +370,7 @@ class _Apart:
             depth += 1
             if depth == _DEEPEST:
                 found, depth = self.builder.rule("other", found), 0
+        self.ends[word, whole] = found
         return found
 
 

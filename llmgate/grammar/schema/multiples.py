@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from llmgate.grammar.builder import Builder, quote
@@ -17,13 +18,15 @@ _MOST_RULES: Final = 300
 # So few numbers are written out one by one.
 _MOST_LISTED: Final = 400
 _MOST_PLACES: Final = 12
+# Integers have so many digits at most where more would take more rules than that.
+_ENOUGH_DIGITS: Final = 8
+_FEW_RULES: Final = 36
 # Numbers of more digits would not be told apart by programs that read them as doubles.
 _MOST_DIGITS: Final = 15
 # In place of a rule where remainders are not followed.
 _UNFOLLOWED: Final = object()
 _FEWEST_DIGITS: Final = 4
 _DIGITS: Final = "0123456789"
-_SINGLE: Final = {digit: f'"{digit}"' for digit in _DIGITS}
 _ZEROS: Final = '"0"{0,12}'
 
 
@@ -35,13 +38,15 @@ def multiples(
     builder: Builder, facts: Facts, intervals: list[Interval], hint: str, whole: bool
 ) -> str | None:
     """A rule for the numbers of the intervals that divide as the facts say; None for none."""
-    others = [Fraction(str(one)) for one in facts.indivisible]
+    others = list(dict.fromkeys([Fraction(str(one)) for one in facts.indivisible]))
     unit = Fraction(1) if whole else None
     for one in facts.multiples:
         divisor = Fraction(str(one))
         unit = divisor if unit is None else _common(unit, divisor)
     if facts.fractional:
         others.append(Fraction(1))
+    if unit is not None and any(unit % other == 0 for other in others):
+        return None
     key = ("multiples", unit, *others, *intervals)
     known = builder.memory.get(key)
     if known is None:
@@ -49,10 +54,10 @@ def multiples(
         try:
             ways = []
             for interval in intervals:
-                if unit is not None and unit % 10 == 0 and not others:
-                    ways += _round(builder, hint, unit, interval)
+                if unit is not None and unit % 10 == 0 and _whole(others):
+                    ways += _round(builder, unit, others, interval)
                 else:
-                    ways += _Digits(builder, hint, unit, others).numbers(interval)
+                    ways += _digits(builder, unit, others).numbers(interval)
             known = builder.rule(hint, " | ".join(dict.fromkeys(ways))) if ways else ""
         except _TooMany:
             builder.restore(before)
@@ -66,18 +71,36 @@ def multiples(
     return str(known) or None
 
 
-def _round(builder: Builder, hint: str, unit: Fraction, interval: Interval) -> list[str]:
+def _digits(builder: Builder, unit: Fraction | None, others: list[Fraction]) -> _Digits:
+    """What makes the digits of such numbers: the same for all intervals."""
+    key = ("digits", unit, *others)
+    found: _Digits | None = builder.memory.get(key)
+    if found is None:
+        found = builder.memory[key] = _Digits(builder, unit, others)
+    return found
+
+
+def _whole(numbers: list[Fraction]) -> bool:
+    return all(one.denominator == 1 for one in numbers)
+
+
+def _round(
+    builder: Builder, unit: Fraction, others: list[Fraction], interval: Interval
+) -> list[str]:
     """Alternatives for multiples of ten, as smaller multiples with zeros behind them."""
     zeros = 0
     while unit % 10 == 0:
         unit, zeros = unit / 10, zeros + 1
+    # What divides them with their zeros divides them without by what it has not of the zeros.
+    others = [one / math.gcd(int(one), 10**zeros) for one in others]
     low, above, high, below = interval
     least = None if low is None else _above(Fraction(low) / 10**zeros, above)
     most = None if high is None else -_above(-Fraction(high) / 10**zeros, below)
     if least is not None and most is not None and least > most:
         return []
-    out = ['"0"'] if (least or 0) <= 0 <= (most or 0) else []
-    digits = _Digits(builder, hint, unit, [])
+    # Zero is a multiple of all of them.
+    out = ['"0"'] if (least or 0) <= 0 <= (most or 0) and not others else []
+    digits = _digits(builder, unit, others)
     if most is None or most > 0:
         out += digits.numbers((_decimal(max(least or 1, 1)), False, _decimal(most), False))
     if least is None or least < 0:
@@ -109,11 +132,8 @@ class _Digits:
     Numbers are followed as integers: with `places` digits behind the point, `scale` times.
     """
 
-    def __init__(
-        self, builder: Builder, hint: str, unit: Fraction | None, others: list[Fraction]
-    ) -> None:
+    def __init__(self, builder: Builder, unit: Fraction | None, others: list[Fraction]) -> None:
         self.builder = builder
-        self.hint = f"{hint}-digits"
         self.places = max(_places(one) for one in (*others, *((unit,) if unit else ())))
         self.scale: int = 10**self.places
         self.unit = 1 if unit is None else int(unit * self.scale)
@@ -219,7 +239,10 @@ class _Digits:
         for factor in (2, 5):
             while cycle % factor == 0:
                 cycle //= factor
-        digits = min(_MOST_DIGITS, _MOST_RULES // cycle, self.builder.states // self.modulus)
+        enough = max(_ENOUGH_DIGITS, _FEW_RULES // cycle)
+        digits = min(
+            _MOST_DIGITS, _MOST_RULES // cycle, enough, self.builder.states // self.modulus
+        )
         if digits < max(_FEWEST_DIGITS, length + 2):
             raise _TooMany
         return self._longer(length, digits)
@@ -247,8 +270,7 @@ class _Digits:
             self._count()
             ways = bodies.get(id(row))
             if ways is None:
-                found = [(digits, below[after]) for after, digits in row.items()]
-                ways = bodies[id(row)] = _by_rest(found)
+                ways = bodies[id(row)] = _by_rest([(d, below[after]) for after, d in row.items()])
             end = None if least else self._end(one)
             known[one] = self._rule(ways if end is None else [*ways, end or '""'])
         return known
@@ -332,7 +354,8 @@ class _Digits:
     def _rule(self, bodies: list[str]) -> str | None:
         if not bodies:
             return None
-        rule = self.builder.rule(self.hint, " | ".join(bodies))
+        # There are many of them, so that the length of their names tells.
+        rule = self.builder.rule("d", " | ".join(bodies))
         self.rules.add(rule)
         if len(self.rules) > _MOST_RULES:
             raise _TooMany
@@ -351,8 +374,7 @@ def _by_rest(ways: list[tuple[str, str | None]]) -> list[str]:
         if rest is not None:
             by_rest[rest] = by_rest.get(rest, "") + digits
     return [
-        f"{_SINGLE.get(digits) or _class(digits)} {rest}".rstrip()
-        for rest, digits in by_rest.items()
+        f"{_class(digits)} {rest}" if rest else _class(digits) for rest, digits in by_rest.items()
     ]
 
 
@@ -363,5 +385,8 @@ def _after(digit: int, ways: list[str]) -> list[str]:
     return [f"{quote(str(digit))} {found}".rstrip()]
 
 
+@lru_cache(maxsize=1_024)
 def _class(digits: str) -> str:
+    if len(digits) == 1:
+        return quote(digits)
     return f"[{''.join(sorted(digits))}]" if len(digits) < 10 else "[0-9]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from llmgate.errors import GrammarError, Unsupported, suggestion
@@ -29,6 +30,8 @@ class References:
         self._below: dict[int, str] = {}
         # What was found, with the schema that refers to it, which is kept for its identity.
         self._found: dict[tuple[int, str], tuple[Located, object]] = {}
+        # The same by the reference itself and the address that it starts from.
+        self._known: dict[tuple[str, str], Located] = {}
 
     def resolve(self, schema: dict[str, Any], keyword: str, path: str) -> Located:
         """The schema that a reference, the `keyword` of `schema`, points to, and where that is.
@@ -47,8 +50,14 @@ class References:
         if not isinstance(reference, str):
             raise GrammarError(f"{path}: a reference must be a string, not {shown(reference)}.")
         named = self._named if self._named is not None else self._names()
-        address, _, fragment = reference.partition("#")
         start = self._below.get(id(schema), self._address)
+        known = self._known.get((start, reference))
+        if known is None:
+            known = self._known[start, reference] = self._pointed(reference, start, named, path)
+        return known
+
+    def _pointed(self, reference: str, start: str, named: dict[str, Located], path: str) -> Located:
+        address, _, fragment = reference.partition("#")
         address = _joined(start, address) if address else start
         root = (self.document, self.base) if address == self._address else named.get(address)
         if root is None:
@@ -112,7 +121,7 @@ def _names_parts(document: Any) -> bool:
         return True
     if isinstance(document, dict) and "#" in _identifier(document).rstrip("#"):
         return True
-    todo = list(document.values()) if isinstance(document, dict) else []
+    todo = _nested(document.values()) if isinstance(document, dict) else []
     while todo:
         here = todo.pop()
         if isinstance(here, dict):
@@ -120,10 +129,14 @@ def _names_parts(document: Any) -> bool:
                 return True
             if "id" in here and isinstance(here["id"], str):
                 return True
-            todo += here.values()
-        elif isinstance(here, list):
-            todo += here
+            todo += _nested(here.values())
+        else:
+            todo += _nested(here)
     return False
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    return [one for one in values if isinstance(one, (dict, list))]
 
 
 def _identifier(schema: dict[str, Any]) -> str:

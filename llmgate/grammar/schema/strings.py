@@ -26,10 +26,7 @@ def allowed(facts: Facts) -> Language:
 
     Raises `Inexact` if some format or expression can't be held.
     """
-    language = Language.everything()
-    for _, _, part in _parts(facts):
-        language &= part
-    return language
+    return Language.common(part for _, _, part in _parts(facts))
 
 
 def string(builder: Builder, facts: Facts, hint: str) -> str | None:
@@ -44,9 +41,7 @@ def string(builder: Builder, facts: Facts, hint: str) -> str | None:
     if builder.dialect.raw:
         return raw_string(builder, facts, parts, hint)
     while True:
-        language = Language.everything()
-        for _, _, part in parts:
-            language &= part
+        language = Language.common(part for _, _, part in parts)
         try:
             found = language.json(builder, hint)
             if not builder.dialect.single or found is None or not parts:
@@ -58,6 +53,7 @@ def string(builder: Builder, facts: Facts, hint: str) -> str | None:
                 (part for keyword in _LENGTHS for part in parts if part[0] == keyword), parts[-1]
             )
             parts.remove(left_out)
+            builder.hasty = True
             facts.relax(left_out[0], error.why, left_out[1])
 
 

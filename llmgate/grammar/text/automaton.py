@@ -31,6 +31,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 QUICK: Final = Limits(600, 60_000)
 # For texts without escapes: what marks their end is told apart from all that they may have.
+# Where not everything is held in any case.
+HASTY: Final = Limits(60, 6_000)
 THOROUGH: Final = Limits(2_000, 400_000)
 
 

@@ -59,17 +59,24 @@ class _Trees:
         self.hint = hint
         self.size = 0
         self.sets: dict[Ranges, _Written | None] = {}
+        # By identity, with the node, which is kept for it.
+        self.known: dict[int, tuple[Node, _Written | None]] = {}
 
     def write(self, node: Node) -> _Written | None:
         if isinstance(node, Chars):
             return self.chars(node.ranges)
-        if isinstance(node, Cat):
+        known = self.known.get(id(node))
+        if known is not None:
+            found = known[1]
+        elif isinstance(node, Cat):
             found = self.row(node.parts)
         elif isinstance(node, Alt):
             found = self.ways(node)
         else:
             assert not isinstance(node, Assertion)
             found = self.repeated(node)
+        if known is None:
+            self.known[id(node)] = node, found
         if found is not None:
             self.size += len(found[0])
             if self.size > 8 * _LARGEST or len(found[0]) > _LARGEST:

@@ -84,6 +84,12 @@ class Language:
             return cls(NONE)
         return cls(Tree(repeat(Chars(ALL), max(least, 0), most)))
 
+    @classmethod
+    def common(cls, languages: Iterable[Language]) -> Language:
+        """The strings that are in all of them."""
+        parts = [language.part for language in languages if language.part is not EVERY]
+        return cls(common(parts) if len(parts) > 1 else parts[0] if parts else EVERY)
+
     def __and__(self, other: Language) -> Language:
         if self.part is EVERY or other.part is EVERY:
             return other if self.part is EVERY else self
@@ -137,7 +143,7 @@ class Language:
         return self._rule(builder, hint, "plain")
 
     def _rule(self, builder: Builder, hint: str, kind: str) -> str | None:
-        found = template(self.part, kind == "plain", builder.dialect.slash)
+        found = template(self.part, kind == "plain", builder.dialect.slash, builder.hasty)
         if isinstance(found, str):
             raise TooLarge(found)
         if found is None:

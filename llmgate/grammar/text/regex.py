@@ -29,6 +29,8 @@ __all__ = ["Inexact", "TooLarge", "parse"]
 _LONGEST: Final = 20_000
 _DEEPEST: Final = 40
 _MOST: Final = 1_000_000_000
+# So much of a group is compared first.
+_BEGINNING: Final = 8
 
 
 @lru_cache(maxsize=2_048)
@@ -66,6 +68,8 @@ class _Reader:
         self.dot_all = False
         # Long expressions, such as those of formats, repeat a few classes again and again.
         self.classes: dict[tuple[str, bool], Chars] = {}
+        # And groups: by how they begin, with their flags, what they are.
+        self.groups: dict[tuple[str, bool, bool], list[tuple[str, Node]]] = {}
 
     def fail(self, what: str) -> NoReturn:
         source = self.source if len(self.source) < 60 else f"{self.source[:57]}…"
@@ -156,6 +160,13 @@ class _Reader:
         return least, min(int(high), _MOST) if high else None, end + 1
 
     def group(self, depth: int) -> Node:
+        start = self.at
+        beginning = (self.source[start : start + _BEGINNING], self.fold, self.dot_all)
+        known = self.groups.setdefault(beginning, [])
+        for text, node in known:
+            if self.source.startswith(text, start):
+                self.at += len(text)
+                return node
         self.at += 1
         kind: tuple[Literal["ahead", "behind"], bool] | None = None
         if self.take("?"):
@@ -177,7 +188,10 @@ class _Reader:
         node = self.alternatives(depth + 1)
         if not self.take(")"):
             self.fail("a '(' has no ')'")
-        return node if kind is None else Assertion(kind[0], kind[1], node)
+        if kind is not None:
+            node = Assertion(kind[0], kind[1], node)
+        known.append((self.source[start : self.at], node))
+        return node
 
     def flags(self, depth: int) -> Node:
         """`(?i)` to the end of the group around it, or `(?i:…)`."""

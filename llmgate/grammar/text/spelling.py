@@ -198,16 +198,17 @@ def _digits(ranges: list[tuple[int, int]], count: int) -> list[str]:
         return []
     size = 16 ** (count - 1)
     # For each first digit what may follow it; equal ones go together.
+    rests: dict[int, list[tuple[int, int]]] = {}
+    for low, high in ranges:
+        first_digit, low = divmod(low, size)
+        last_digit, high = divmod(high, size)
+        for digit in range(first_digit, last_digit):
+            rests.setdefault(digit, []).append((low, size - 1))
+            low = 0
+        rests.setdefault(last_digit, []).append((low, high))
     groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for digit in range(16):
-        start, end = digit * size, digit * size + size - 1
-        rest = tuple(
-            (max(low, start) - start, min(high, end) - start)
-            for low, high in ranges
-            if low <= end and high >= start
-        )
-        if rest:
-            groups.setdefault(rest, []).append(digit)
+    for digit, parts in rests.items():
+        groups.setdefault(tuple(parts), []).append(digit)
     ways = []
     for rest, digits in groups.items():
         first = "hex" if len(digits) == 16 else _digit_class(digits)
@@ -221,11 +222,19 @@ def _digits(ranges: list[tuple[int, int]], count: int) -> list[str]:
 
 
 def _digit_class(digits: list[int]) -> str:
-    marks = [_DIGITS[digit] for digit in digits]
-    codes = charsets.of(ord(one) for mark in marks for one in {mark, mark.upper()})
-    found = bracket(codes)
-    assert found is not None
-    return found
+    if len(digits) == 1 and digits[0] < 10:
+        return quote(_DIGITS[digits[0]])
+    # From digit to digit, and from letter to letter.
+    runs: list[tuple[int, int]] = []
+    for digit in digits:
+        if runs and runs[-1][1] == digit - 1 and digit != 10:
+            runs[-1] = (runs[-1][0], digit)
+        else:
+            runs.append((digit, digit))
+    ranges = [(0x30 + low, 0x30 + high) for low, high in runs if high < 10]
+    for letters in (0x41, 0x61):
+        ranges += [(letters + low - 10, letters + high - 10) for low, high in runs if low >= 10]
+    return f"[{_ranges(tuple(ranges))}]"
 
 
 def _either(ways: list[str]) -> str:

@@ -92,8 +92,8 @@ def _trie(words: list[str], start: int, deepest: int) -> str:
         if len(group) == 1:
             ways.append(quote(first[start:]))
             continue
-        shared = start
-        while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+        shared, end = start, min(len(first), len(last))
+        while shared < end and first[shared] == last[shared]:
             shared += 1
         ways.append(f"{quote(first[start:shared])} {_trie(group, shared, deepest - 1)}")
     return _either(ways)

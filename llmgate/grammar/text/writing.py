@@ -8,7 +8,14 @@ from typing import Final
 from llmgate.grammar.builder import Builder
 from llmgate.grammar.dialect import Dialect
 from llmgate.grammar.text import shapes
-from llmgate.grammar.text.automaton import QUICK, THOROUGH, Automaton, Limits, determined
+from llmgate.grammar.text.automaton import (
+    HASTY,
+    QUICK,
+    THOROUGH,
+    Automaton,
+    Limits,
+    determined,
+)
 from llmgate.grammar.text.charsets import complement
 from llmgate.grammar.text.emission import of_automaton, of_tree
 from llmgate.grammar.text.expressions import ANYTHING, Alt, Cat, Chars, Node, TooLarge, cat, repeat
@@ -28,9 +35,10 @@ _WRITABLE: Final = Tree(repeat(Chars(complement(((0, 0),))), 0, None))
 
 
 @lru_cache(maxsize=256)
-def template(part: Part, plain: bool, slash: bool) -> Template | str | None:
+def template(part: Part, plain: bool, slash: bool, hasty: bool) -> Template | str | None:
     """The rules of a part; None if it has no texts, and else why they are too many."""
     scratch = Scratch(Dialect("", slash=slash))
+    scratch.hasty = hasty
     try:
         found = _expression(part, scratch, PLAIN if plain else JSON)
     except TooLarge as error:
@@ -60,7 +68,7 @@ def _expression(part: Part, builder: Builder, spelling: Spelling) -> str | None:
         if isinstance(part, Not) and isinstance(part.part, Texts):
             return none_of(builder, part.part.texts, spelling)
         writable = part if spelling is JSON else common((part, _WRITABLE))
-        limits = QUICK if spelling is JSON else THOROUGH
+        limits = HASTY if builder.hasty else QUICK if spelling is JSON else THOROUGH
         return of_automaton(builder, _determined(writable, limits), spelling, HINT)
     except TooLarge:
         builder.restore(before)
