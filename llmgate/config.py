@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -141,6 +142,15 @@ class ServerSettings(msgspec.Struct, frozen=True):
     usage_log: str | None = None
 
 
+class StorageSettings(msgspec.Struct, frozen=True):
+    """The `[storage]` table: `url` says where conversations and agents are kept, and how.
+
+    None is the file `llmgate.db` in the user's data folder.
+    """
+
+    url: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True):
     """A whole configuration; `models` maps the names that clients use to their settings.
 
@@ -152,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True):
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     source: Path | None = None
     user_folder: Path | None = None
+    storage: StorageSettings = StorageSettings()
 
 
 def user_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -163,6 +174,22 @@ def user_folder(env: Mapping[str, str] = os.environ) -> Path:
     else:
         base = env.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "llmgate"
+
+
+def storage_url(settings: Settings, env: Mapping[str, str] = os.environ) -> str:
+    """Where to keep things: LLMGATE_STORAGE_URL, else `[storage] url`, else the user's data folder.
+
+    A relative path in the file's URL counts from where llmgate is run, as in the variable.
+    """
+    if url := env.get("LLMGATE_STORAGE_URL") or settings.storage.url:
+        return url
+    if sys.platform == "win32":
+        base = env.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Application Support")
+    else:
+        base = env.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return f"sqlite:{quote(str(Path(base) / 'llmgate' / 'llmgate.db'))}"
 
 
 def may_discover(env: Mapping[str, str] = os.environ) -> bool:
@@ -225,14 +252,17 @@ def parse(text: str, source: Path) -> Settings:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
-    _check_keys(data, ("server", "models"), "", source)
+    _check_keys(data, ("server", "models", "storage"), "", source)
     _check_numbers(data, "", source)
     server = _server(_table(data, "server", "server", source), source)
     models = {
         name: _model(table, f"models.{name}", source)
         for name, table in _table(data, "models", "models", source).items()
     }
-    return Settings(server, models or default_settings().models, source)
+    storage = _convert(
+        _table(data, "storage", "storage", source), StorageSettings, "storage", source
+    )
+    return Settings(server, models or default_settings().models, source, storage=storage)
 
 
 def _find(file: Path | None, env: Mapping[str, str]) -> Path | None:

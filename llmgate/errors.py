@@ -24,6 +24,13 @@
         BackendBusy                  429
       ShuttingDown                   503
       OutputError                    422  the model's text is unusable after repair and retry
+      StorageError                   500  what is stored can't be read or written
+        Unstorable                   400  a key or value that no engine can keep
+        Conflict                     409  somebody else has changed it meanwhile
+        StoreBusy                    503  another process holds the store
+        StoreFull                    507  no space left: nothing of the write is kept
+        StoreCorrupt                 500  what is there can't be understood
+        NewerStore                   500  it was written by a newer llmgate
 
 Deterministic failures answer 4xx: the official SDKs retry every 5xx and pay for it again.
 """
@@ -256,6 +263,66 @@ class OutputError(LlmgateError):
         super().__init__(message, hint=hint)
         self.text = text
         self.unconstrained = False
+
+
+class StorageError(LlmgateError):
+    """What is stored can't be read or written."""
+
+    code = "storage_error"
+
+
+class Unstorable(StorageError):
+    """A key or a value that no engine can keep: it has no form in JSON, or none in UTF-8."""
+
+    status = 400
+    code = "unstorable"
+    type = "invalid_request_error"
+
+
+class Conflict(StorageError):
+    """Something else is stored than the writer took for granted: nothing was written.
+
+    `actual` is the version of the document that is there, 0 for none; for a log its end.
+    """
+
+    status = 409
+    code = "conflict"
+
+    def __init__(self, what: str, name: str, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"{what} {name!r} was expected at {expected} and is at {actual}.",
+            hint="Read it again and repeat the change.",
+        )
+        self.name = name
+        self.expected = expected
+        self.actual = actual
+
+
+class StoreBusy(StorageError):
+    """Another process holds the store for longer than was waited."""
+
+    status = 503
+    code = "store_busy"
+    retryable = True
+
+
+class StoreFull(StorageError):
+    """There is no space left: nothing of the write is kept, all that was stored before is."""
+
+    status = 507
+    code = "store_full"
+
+
+class StoreCorrupt(StorageError):
+    """What is stored can't be understood; the message names the file and the place."""
+
+    code = "store_corrupt"
+
+
+class NewerStore(StorageError):
+    """The store was written by a newer llmgate, and is left as it is."""
+
+    code = "newer_store"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 from array import array
@@ -13,12 +12,11 @@ from typing import BinaryIO, Self
 
 import msgspec
 
+from llmgate.batch.lines import add, lock, sync_folder, write_all
 from llmgate.batch.results import Stamp, stamp_of
 from llmgate.errors import ConfigError, LlmgateError
 
-if sys.platform != "win32":
-    import fcntl
-
+_COMMAND = "llmgate batch"
 # The most lines that a requests file may have: an index beyond was not written by us.
 _MOST_LINES = 1 << 28
 
@@ -142,15 +140,7 @@ class Journal:
         self._flushing = None
 
     def _write(self, data: bytes) -> None:
-        try:
-            _write_all(self._file, data)
-            os.fsync(self._file.fileno())
-        except OSError:
-            # A full disk takes half a line: the next one must not stand behind it.
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._end)
-                os.lseek(self._file.fileno(), 0, os.SEEK_END)
-            raise
+        add(self._file, data, self._end)
         self._end += len(data)
 
 
@@ -159,27 +149,13 @@ def _locked(path: Path) -> BinaryIO:
     new = not path.exists()
     file = path.open("a+b", buffering=0)
     try:
-        _lock(path, file)
+        lock(file, path, _COMMAND)
         if new:
-            _sync_folder(path)
+            sync_folder(path)
     except BaseException:
         file.close()
         raise
     return file
-
-
-def _lock(path: Path, file: BinaryIO) -> None:
-    taken = ConfigError(
-        f"another llmgate batch is writing to {path}.", hint="Wait for it, or choose another -o."
-    )
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise taken from None
-    # While we opened it, another may have put a new file in its place.
-    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        raise taken
 
 
 def _recover(path: Path, file: BinaryIO) -> tuple[Done, int]:
@@ -202,7 +178,7 @@ def _recover(path: Path, file: BinaryIO) -> tuple[Done, int]:
             done.add(stamp)
             end += len(line)
             if not line.endswith(b"\n"):
-                _write_all(file, b"\n")
+                write_all(file, b"\n")
                 end += 1
                 break
     if end != os.fstat(file.fileno()).st_size:
@@ -235,36 +211,19 @@ def _without_failed(path: Path, file: BinaryIO) -> tuple[BinaryIO, Done, int]:
                 if (stamp := stamp_of(line)).ok:
                     done.add(stamp)
                     end += len(line)
-                    _write_all(fresh, line)
+                    write_all(fresh, line)
         os.fsync(fresh.fileno())
-        _lock(beside, fresh)
+        lock(fresh, beside, _COMMAND)
         if sys.platform == "win32":
             file.close()  # a file that is open can't be replaced there
         beside.replace(path)
-        _sync_folder(path)
+        sync_folder(path)
     except BaseException:
         fresh.close()
         beside.unlink(missing_ok=True)
         raise
     file.close()
     return fresh, done, end
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file.fileno(), rest) :]
-
-
-def _sync_folder(path: Path) -> None:
-    """Make sure that the file's name is on the disk, too, where folders can be synced."""
-    if sys.platform == "win32":
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _mark(digest: str) -> int:

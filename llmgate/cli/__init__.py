@@ -17,11 +17,13 @@ COMMANDS = (
     "configure",
     "models",
     "batch",
+    "bench",
     "wrappers",
     "render",
     "parse",
     "grammar",
     "repair",
+    "storage",
 )
 
 

@@ -189,42 +189,33 @@ def _paths(requests: str, output: str | None) -> tuple[Path, Path]:
 
 async def _watched(runner: Runner) -> int | None:
     """Run with a progress bar and under signals; the number of the signal that ended it."""
-    import asyncio
-    import contextlib
-    import signal
+    from llmgate.cli.progress import Bar, counted, watched
 
-    from llmgate.cli.progress import Bar
+    def under_way() -> str:
+        return counted(runner.progress.running, "request", "requests")
 
-    bar = Bar(runner)
-    ended_by: list[int] = []
+    return await watched(runner, Bar(lambda seconds: _line(runner, seconds)), under_way)
 
-    def interrupted() -> None:
-        if ended_by:
-            runner.abort()
-            return
-        ended_by.append(signal.SIGINT)
-        if running := runner.progress.running:
-            what = "1 request" if running == 1 else f"{running} requests"
-            bar.say(f"llmgate: waiting for {what} under way; Ctrl-C again drops them.")
-        runner.stop()
 
-    def terminated() -> None:
-        ended_by.append(signal.SIGTERM)
-        runner.abort()
+def _line(runner: Runner, seconds: float) -> str:
+    """How far a run is after that time."""
+    from llmgate.cli.progress import clock, counted, share
 
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program there
-        loop.add_signal_handler(signal.SIGINT, interrupted)
-        loop.add_signal_handler(signal.SIGTERM, terminated)
-    drawing = asyncio.create_task(bar.draw())
-    try:
-        await runner.run()
-    finally:
-        drawing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await drawing
-        bar.clear()
-    return ended_by[-1] if ended_by else None
+    progress, done, total = runner.progress, runner.journal.done, runner.source.total
+    parts = [share(len(done), total), f"{progress.running} running"]
+    if done.failed:
+        parts.append(f"{done.failed} failed")
+    if retries := counted(progress.retries, "retry", "retries"):
+        parts.append(retries)
+    finished = progress.answered + progress.failed
+    if finished and seconds > 0:
+        parts.append(f"{finished / seconds:.1f}/s")
+        parts.append(f"{clock((total - len(done)) * seconds / finished)} left")
+    if cooling := runner.limits.cooling:
+        parts.append(f"rate limit, waiting {cooling:.0f} s")
+    elif holding := runner.limits.holding:
+        parts.append(f"at the limit, next in {holding:.0f} s")
+    return "  ".join(parts)
 
 
 def _conclude(runner: Runner, before: int, signal: int | None) -> None:

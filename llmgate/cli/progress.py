@@ -1,19 +1,32 @@
-"""The progress of a batch on one line of the terminal; nothing where there is none."""
+"""What runs for long: its progress on one line of the terminal, and what Ctrl-C does to it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from llmgate.batch import Runner
+from collections.abc import Callable
+from typing import Protocol, TextIO
 
 _WIDTH = 20
 _EVERY = 0.1
+
+
+class Run(Protocol):
+    """What can be watched."""
+
+    async def run(self) -> None:
+        """Run to the end, or as far as `stop` and `abort` allow."""
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+
+    def abort(self) -> None:
+        """Drop what is under way, too."""
 
 
 class AboveBar(logging.StreamHandler[TextIO]):
@@ -26,10 +39,11 @@ class AboveBar(logging.StreamHandler[TextIO]):
 
 
 class Bar:
-    """Draws how far a run is while `draw` runs, on standard error."""
+    """Draws a line while `draw` runs, on standard error; nothing where there is no terminal."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, line: Callable[[float], str]) -> None:
+        """`line` makes the text, of the seconds that have gone by."""
+        self._line = line
         self._shown = sys.stderr.isatty()
         self._since = time.monotonic()
 
@@ -37,7 +51,7 @@ class Bar:
         """Draw until cancelled."""
         while self._shown:
             width = shutil.get_terminal_size().columns - 1
-            self._put("\r" + self.line(time.monotonic() - self._since)[:width] + "\x1b[K")
+            self._put("\r" + self._line(time.monotonic() - self._since)[:width] + "\x1b[K")
             await asyncio.sleep(_EVERY)
 
     def say(self, text: str) -> None:
@@ -50,37 +64,61 @@ class Bar:
         if self._shown:
             self._put("\r\x1b[K")
 
-    def line(self, seconds: float) -> str:
-        """The bar after that time."""
-        runner = self._runner
-        progress, done, total = runner.progress, runner.journal.done, runner.source.total
-        share = len(done) / total if total else 1.0
-        filled = int(share * _WIDTH)
-        parts = [
-            f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {len(done)}/{total}",
-            f"{progress.running} running",
-        ]
-        if done.failed:
-            parts.append(f"{done.failed} failed")
-        if progress.retries:
-            parts.append(f"{progress.retries} {'retry' if progress.retries == 1 else 'retries'}")
-        finished = progress.answered + progress.failed
-        if finished and seconds > 0:
-            parts.append(f"{finished / seconds:.1f}/s")
-            parts.append(f"{_clock((total - len(done)) * seconds / finished)} left")
-        if cooling := runner.limits.cooling:
-            parts.append(f"rate limit, waiting {cooling:.0f} s")
-        elif holding := runner.limits.holding:
-            parts.append(f"at the limit, next in {holding:.0f} s")
-        return "  ".join(parts)
-
     @staticmethod
     def _put(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
-def _clock(seconds: float) -> str:
+async def watched(run: Run, bar: Bar, under_way: Callable[[], str]) -> int | None:
+    """Run with the bar and under signals; the number of the signal that ended it.
+
+    The first Ctrl-C stops it, and says what it waits for: `under_way`, empty for nothing. A
+    second one, or SIGTERM, aborts it.
+    """
+    ended_by: list[int] = []
+
+    def interrupted() -> None:
+        if ended_by:
+            run.abort()
+            return
+        ended_by.append(signal.SIGINT)
+        if what := under_way():
+            bar.say(f"llmgate: waiting for {what} under way; Ctrl-C again drops them.")
+        run.stop()
+
+    def terminated() -> None:
+        ended_by.append(signal.SIGTERM)
+        run.abort()
+
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program there
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        loop.add_signal_handler(signal.SIGTERM, terminated)
+    drawing = asyncio.create_task(bar.draw())
+    try:
+        await run.run()
+    finally:
+        drawing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await drawing
+        bar.clear()
+    return ended_by[-1] if ended_by else None
+
+
+def share(done: int, total: int) -> str:
+    """How much is done, as a bar and in numbers."""
+    filled = int((done / total if total else 1.0) * _WIDTH)
+    return f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {done}/{total}"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number of things; nothing where there are none."""
+    return f"{number} {one if number == 1 else many}" if number else ""
+
+
+def clock(seconds: float) -> str:
+    """A time as a person reads it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
