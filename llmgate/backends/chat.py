@@ -19,9 +19,9 @@ from llmgate.backends import vectors
 from llmgate.backends.chat_json import Asked, asked
 from llmgate.backends.chat_reader import ChatReader
 from llmgate.backends.chat_rows import AZURE, GENERIC, LM_STUDIO, OPENAI, Row
+from llmgate.backends.fields import count_in
 from llmgate.backends.framing import EventsOrDocument
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import count_in
 from llmgate.backends.plain_names import names_in, plain_names, renamed
 from llmgate.backends.server import check_headers
 from llmgate.config import ModelSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from llmgate.backends.llamacpp_json import count_in, piece_in
+from llmgate.backends.fields import count_in, piece_in
 from llmgate.errors import BackendError, ContentFiltered
 from llmgate.types import CallDelta, Delta, Finish, Note, Usage
 

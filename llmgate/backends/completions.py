@@ -28,8 +28,8 @@ from llmgate.backends.completions_rows import (
     Listing,
     Row,
 )
+from llmgate.backends.fields import count_in, string_in
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import count_in, string_in
 from llmgate.backends.room import fitted
 from llmgate.config import ModelSettings
 from llmgate.errors import (

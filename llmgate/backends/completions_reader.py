@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmgate.backends.completions_rows import Row
-from llmgate.backends.llamacpp_json import count_in, piece_in, string_in
+from llmgate.backends.fields import count_in, piece_in, string_in
 from llmgate.errors import BackendError, ContentFiltered
 from llmgate.types import Delta, Finish, Usage
 

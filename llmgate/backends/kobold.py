@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from llmgate.backends.fields import count_in, piece_in, string_in
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import count_in, piece_in, string_in, template_of
+from llmgate.backends.llamacpp_json import template_of
 from llmgate.backends.room import fitted
 from llmgate.errors import BackendError, BackendUnreachable
 from llmgate.types import Caps, Delta, Finish, Note, Prompt, Usage

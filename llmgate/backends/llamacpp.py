@@ -12,14 +12,9 @@ from typing import Any
 import httpx
 import msgspec
 
+from llmgate.backends.fields import count_in, string_in
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import (
-    AnswerReader,
-    body_of,
-    count_in,
-    string_in,
-    template_of,
-)
+from llmgate.backends.llamacpp_json import AnswerReader, body_of, template_of
 from llmgate.backends.slots import Slots
 from llmgate.config import ModelSettings
 from llmgate.errors import BackendError

@@ -7,11 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from llmgate.errors import BackendError
+from llmgate.backends.fields import count_in, piece_in, string_in
 from llmgate.types import ChatTemplate, Delta, Finish, Note, Prompt, Usage
-
-# No server counts further: what is more is nonsense.
-_MOST = 2**53
 
 
 def body_of(prompt: Prompt, added_bos: str) -> dict[str, Any]:
@@ -142,28 +139,3 @@ def usage_of(reply: dict[str, Any]) -> Usage:
     if completion is None:
         completion = count_in(timings, "predicted_n") or 0
     return Usage(prompt, completion, cached)
-
-
-def string_in(reply: dict[str, Any], name: str) -> str | None:
-    """The value of that name, if it is a string."""
-    value = reply.get(name)
-    return value if isinstance(value, str) else None
-
-
-def piece_in(reply: dict[str, Any], name: str) -> str:
-    """The piece of the answer of that name, empty where there is none.
-
-    Raises `BackendError` for one that is no text: to leave it out would change the answer.
-    """
-    value = reply.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise BackendError(f"The server sent a piece of its answer that is no text: {value!r:.200}")
-    return value
-
-
-def count_in(reply: dict[str, Any], name: str) -> int | None:
-    """The value of that name, if it is a number of things."""
-    value = reply.get(name)
-    return value if type(value) is int and 0 <= value <= _MOST else None

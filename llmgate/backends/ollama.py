@@ -15,9 +15,9 @@ import msgspec
 
 from llmgate.backends import vectors
 from llmgate.backends.answering import Reader
+from llmgate.backends.fields import string_in
 from llmgate.backends.framing import Framing, Lines
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import string_in
 from llmgate.backends.ollama_json import (
     REPEATED,
     AnswerReader,

@@ -15,7 +15,7 @@ import msgspec
 from llmgate.backends.chat import MessageBackend, noted
 from llmgate.backends.chat_json import tool_of
 from llmgate.backends.chat_reader import Calls
-from llmgate.backends.llamacpp_json import count_in, piece_in
+from llmgate.backends.fields import count_in, piece_in
 from llmgate.backends.ollama import OllamaBackend
 from llmgate.backends.ollama_json import common, options_of
 from llmgate.backends.server import encode

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmgate.backends.llamacpp_json import count_in, piece_in, string_in
+from llmgate.backends.fields import count_in, piece_in, string_in
 from llmgate.config import ModelSettings
 from llmgate.errors import RequestError
 from llmgate.types import ChatTemplate, Delta, Finish, Prompt, Sampling, Usage

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from llmgate.backends.fields import count_in, string_in
 from llmgate.backends.framing import Document, Framing
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import count_in, string_in
 from llmgate.backends.room import fitted
 from llmgate.errors import BackendError, BackendUnreachable, Unsupported
 from llmgate.types import Caps, Delta, Embeddings, Finish, Note, Prompt, Usage

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llmgate.backends import Backend
+from llmgate.backends.fields import count_in
 from llmgate.backends.http import HTTPBackend
-from llmgate.backends.llamacpp_json import count_in
 from llmgate.config import ModelSettings
 
 # Servers that put what comes together into one batch, and those that answer one by one.
