@@ -76,7 +76,8 @@ class ModelSettings(msgspec.Struct, frozen=True):
     How it is reached: `aliases` are further names, `*` standing for anything; `fallbacks` are
     the models asked when this one fails; `replicas` are servers beside `url`, chosen by
     `balance`. `concurrency` requests run at a time on each (None: no limit), `queue` may wait.
-    `retries` is how often a request is sent again while nothing of its answer was passed on.
+    `retries` is how often a request is sent again while nothing of its answer was passed on,
+    `corrections` how often an answer that can't be used is asked for again, with what was wrong.
     A server that failed is left alone for `cooldown` seconds and looked at every `health`
     seconds. `cache` is for how many seconds an answer to the same request is kept (0: not at all).
     """
@@ -106,6 +107,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     concurrency: Positive | None = None
     queue: Count = 32
     retries: Count = 2
+    corrections: Count = 2
     cooldown: Seconds = 30.0
     health: Seconds = 15.0
     cache: Annotated[float, Meta(ge=0)] = 0.0
@@ -145,10 +147,50 @@ class ServerSettings(msgspec.Struct, frozen=True):
 class StorageSettings(msgspec.Struct, frozen=True):
     """The `[storage]` table: `url` says where conversations and agents are kept, and how.
 
-    None is the file `llmgate.db` in the user's data folder.
+    `vectors` says the same of passages of archival memory. None is the file `llmgate.db` or
+    `vectors.db` in the user's data folder.
     """
 
     url: str | None = None
+    vectors: str | None = None
+
+
+class AgentSettings(msgspec.Struct, frozen=True):
+    """The `[agent]` table: what agents are made of, and what they may do.
+
+    `model` names the configured model that they think with (None: the first one), `embedding` the
+    one that makes vectors for archival memory (None: it is searched by text alone). `preset`,
+    `persona` and `human` are those of new agents, `name` is the agent that `llmgate chat` wakes.
+
+    `window` is in tokens (None: all of the model's context), `reply_tokens` of them are kept for
+    the answer; above the share `pressure` of it the agent is warned, and what does not fit is
+    summarised. `chain_limit` is how many times the model may be asked for one event, `retries`
+    how often it may answer with what can't be used. `first_message` asks a new agent to begin by
+    saying something. `layout` is `cached` for prompts that grow only at their end, `memgpt` for
+    the old ones. `heartbeat_minutes` wakes an idle agent (None: never).
+
+    `files` is the folder that its file functions may use (None: none), `private_addresses` are
+    the hosts or networks that it may fetch from though they are not public, and `approvals` says
+    of functions whether they are allowed, asked about or denied.
+    """
+
+    name: str | None = None
+    model: str | None = None
+    embedding: str | None = None
+    preset: str = "memgpt_chat"
+    persona: str = "starter"
+    human: str = "basic"
+    window: Positive | None = None
+    reply_tokens: Positive = 512
+    pressure: Annotated[float, Meta(gt=0, le=1)] = 0.75
+    chain_limit: Positive = 20
+    retries: Count = 2
+    first_message: bool = True
+    layout: Literal["cached", "memgpt"] = "cached"
+    heartbeat_minutes: Seconds | None = None
+    files: str | None = None
+    private_addresses: tuple[str, ...] = ()
+    approvals: dict[str, Literal["allow", "ask", "deny"]] = msgspec.field(default_factory=dict)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -163,6 +205,7 @@ class Settings(msgspec.Struct, frozen=True):
     source: Path | None = None
     user_folder: Path | None = None
     storage: StorageSettings = StorageSettings()
+    agent: AgentSettings = AgentSettings()
 
 
 def user_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -183,13 +226,28 @@ def storage_url(settings: Settings, env: Mapping[str, str] = os.environ) -> str:
     """
     if url := env.get("LLMGATE_STORAGE_URL") or settings.storage.url:
         return url
+    return f"sqlite:{quote(str(data_folder(env) / 'llmgate.db'))}"
+
+
+def vectors_url(settings: Settings, env: Mapping[str, str] = os.environ) -> str:
+    """Where to keep passages: LLMGATE_VECTORS_URL, else `[storage] vectors`, else beside the rest.
+
+    That is a file in the user's data folder, as for `storage_url`.
+    """
+    if url := env.get("LLMGATE_VECTORS_URL") or settings.storage.vectors:
+        return url
+    return f"sqlite:{quote(str(data_folder(env) / 'vectors.db'))}"
+
+
+def data_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """The user's data folder for llmgate, whether or not it exists."""
     if sys.platform == "win32":
         base = env.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = str(Path.home() / "Library" / "Application Support")
     else:
         base = env.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return f"sqlite:{quote(str(Path(base) / 'llmgate' / 'llmgate.db'))}"
+    return Path(base) / "llmgate"
 
 
 def may_discover(env: Mapping[str, str] = os.environ) -> bool:
@@ -252,7 +310,7 @@ def parse(text: str, source: Path) -> Settings:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
-    _check_keys(data, ("server", "models", "storage"), "", source)
+    _check_keys(data, ("server", "models", "storage", "agent"), "", source)
     _check_numbers(data, "", source)
     server = _server(_table(data, "server", "server", source), source)
     models = {
@@ -262,7 +320,10 @@ def parse(text: str, source: Path) -> Settings:
     storage = _convert(
         _table(data, "storage", "storage", source), StorageSettings, "storage", source
     )
-    return Settings(server, models or default_settings().models, source, storage=storage)
+    agent = _convert(_table(data, "agent", "agent", source), AgentSettings, "agent", source)
+    agent = msgspec.structs.replace(agent, files=_anchored(agent.files, source.parent))
+    models = models or default_settings().models
+    return Settings(server, models, source, storage=storage, agent=agent)
 
 
 def _find(file: Path | None, env: Mapping[str, str]) -> Path | None:

@@ -3,6 +3,7 @@
     LlmgateError
       ConfigError                    the configuration can't be used
         UnknownName                  a name that nobody knows, with the known ones
+          UnknownAgent               404
         MissingPackage               an extra is not installed
       RequestError                   400  the client's request can't be answered as it is
         Unsupported                  400  understood, but not offered
@@ -31,6 +32,8 @@
         StoreFull                    507  no space left: nothing of the write is kept
         StoreCorrupt                 500  what is there can't be understood
         NewerStore                   500  it was written by a newer llmgate
+      AgentBusy                      409  another process runs the agent
+      FunctionError                  422  what a function tells the model that called it
 
 Deterministic failures answer 4xx: the official SDKs retry every 5xx and pay for it again.
 """
@@ -74,6 +77,16 @@ class UnknownName(ConfigError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         super().__init__(f"unknown {kind} {name!r}{where}.", hint=suggestion(name, known))
         self.name = name
+
+
+class UnknownAgent(UnknownName):
+    """There is no agent of that name."""
+
+    status = 404
+    code = "unknown_agent"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__("agent", name, known)
 
 
 class MissingPackage(ConfigError):
@@ -323,6 +336,20 @@ class NewerStore(StorageError):
     """The store was written by a newer llmgate, and is left as it is."""
 
     code = "newer_store"
+
+
+class AgentBusy(LlmgateError):
+    """Another process has gone on with the agent: what this one knows of it is out of date."""
+
+    status = 409
+    code = "agent_busy"
+
+
+class FunctionError(LlmgateError):
+    """A function can't do what it was called for; the model reads the message and may mend it."""
+
+    status = 422
+    code = "function_failed"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

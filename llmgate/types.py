@@ -62,10 +62,15 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
-    """Whether a call is forbidden, allowed or required; with `name`, required of that tool."""
+    """Whether a call is forbidden, allowed or required; with `name`, required of that tool.
+
+    `allowed` are the tools that may be called of those that the request lists, empty for all:
+    the prompt is the same whichever they are, so that its cache stays warm.
+    """
 
     mode: Literal["none", "auto", "required"] = "auto"
     name: str | None = None
+    allowed: tuple[str, ...] = ()
 
     @property
     def forced(self) -> bool:

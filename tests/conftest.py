@@ -32,3 +32,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--cuttings", type=int, default=100_000, help="how many cuttings the stream law is tried on"
     )
+    parser.addoption(
+        "--histories", type=int, default=1_000, help="how many random histories have to fit"
+    )

@@ -113,13 +113,26 @@ def tool_of(tool: Tool, *, subset: bool = False) -> dict[str, Any]:
 
 
 def _tools(request: Request, row: Row) -> tuple[tuple[Tool, ...], str | dict[str, Any] | None]:
-    """The tools to send, and the choice between them."""
+    """The tools to send, and the choice between them.
+
+    All of them, so that the server's cache stays warm, where it can be told which may be called.
+    """
     choice: ToolChoice = request.tool_choice
-    if choice.name is None:
-        return request.tools, None if choice.mode == "auto" else choice.mode
-    if row.choices == "named":
-        return request.tools, {"type": "function", "function": {"name": choice.name}}
-    return tuple(tool for tool in request.tools if tool.name == choice.name), "required"
+    word = None if choice.mode == "auto" else choice.mode
+    names = choice.allowed if choice.name is None else (choice.name,)
+    if not names or choice.mode == "none":
+        return request.tools, word
+    if choice.forced and len(names) == 1 and row.choices == "named":
+        return request.tools, _named(names[0])
+    if row.allows:
+        named = [_named(name) for name in names]
+        allowed = {"mode": choice.mode, "tools": named}
+        return request.tools, {"type": "allowed_tools", "allowed_tools": allowed}
+    return tuple(tool for tool in request.tools if tool.name in names), word
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 def _format(schema: JSONSchema, row: Row) -> dict[str, Any]:

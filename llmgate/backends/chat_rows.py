@@ -22,6 +22,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     key_header: what its key stands in, None for a bearer token.
     limit, sampling: its words for the most tokens, and for our ways of sampling.
     choices: whether `tool_choice` may name a function, or be a word only.
+    allows: whether it may name several, one of which may be called.
     subset: schemas have to be in the strict subset to be held to.
     shows_schema: the model sees the schema, not only the sampler.
     objects: any JSON object can be asked for.
@@ -37,6 +38,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     limit: str = "max_tokens"
     sampling: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     choices: Literal["named", "words"] = "named"
+    allows: bool = False
     subset: bool = False
     shows_schema: bool = False
     objects: bool = True
@@ -51,6 +53,7 @@ OPENAI = Row(
     url="https://api.openai.com",
     limit="max_completion_tokens",
     sampling=_words(*_SAME),
+    allows=True,
     subset=True,
     shows_schema=True,
     stops=4,
@@ -63,6 +66,7 @@ AZURE = msgspec.structs.replace(
     example="https://NAME.openai.azure.com/openai/v1",
     url=None,
     key_header="api-key",
+    allows=False,
 )
 LM_STUDIO = Row(
     kind="LM Studio",

@@ -102,11 +102,12 @@ def body_of(
 
 
 def offered(request: Request) -> tuple[Tool, ...]:
-    """The tools that are sent: where one has to be called, no other."""
+    """The tools that are sent: those that may be called, and no others."""
     choice = request.tool_choice
     if choice.mode == "none":
         return ()
-    return tuple(tool for tool in request.tools if choice.name in (None, tool.name))
+    names = choice.allowed if choice.name is None else (choice.name,)
+    return tuple(tool for tool in request.tools if not names or tool.name in names)
 
 
 def notes_on(request: Request) -> list[Note]:

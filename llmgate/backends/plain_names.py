@@ -37,8 +37,11 @@ def renamed(request: Request, others: dict[str, str]) -> Request:
     if not others:
         return request
     choice = request.tool_choice
-    if choice.name is not None:
-        choice = msgspec.structs.replace(choice, name=others.get(choice.name, choice.name))
+    choice = msgspec.structs.replace(
+        choice,
+        name=None if choice.name is None else others.get(choice.name, choice.name),
+        allowed=tuple(others.get(name, name) for name in choice.allowed),
+    )
     return msgspec.structs.replace(
         request,
         tools=tuple(

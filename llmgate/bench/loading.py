@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from llmgate.bench.cases import Case, Expect, ExpectedCall, Turn
-from llmgate.errors import ConfigError, MissingPackage, UnknownName, suggestion
+from llmgate.errors import ConfigError, UnknownName, suggestion
 from llmgate.types import Message, Tool, ToolCall, ToolChoice
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -45,8 +44,8 @@ def load(name: str) -> tuple[Case, ...]:
     """The cases of a suite that comes with llmgate, or in a file.
 
     A file is JSONL (a case a line) or YAML (a list of cases); lines of BFCL are known by their
-    fields. Raises `ConfigError` that names the file, the case and the field, `UnknownName` for a
-    name, and `MissingPackage` for YAML without PyYAML.
+    fields. Raises `ConfigError` that names the file, the case and the field, and `UnknownName` for
+    a name.
     """
     if Path(name).suffix.lower() in _FILES or "/" in name or "\\" in name:
         path = Path(name).expanduser()
@@ -81,10 +80,8 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _yaml(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    try:
-        yaml: Any = importlib.import_module("yaml")
-    except ImportError as error:
-        raise MissingPackage(f"The suite {path}", "yaml") from error
+    import yaml
+
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

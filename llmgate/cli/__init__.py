@@ -10,21 +10,30 @@ import click
 from llmgate import __version__
 from llmgate.errors import ConfigError, LlmgateError, suggestion
 
-COMMANDS = (
-    "serve",
-    "chat",
-    "doctor",
-    "configure",
-    "models",
-    "batch",
-    "bench",
-    "wrappers",
-    "render",
-    "parse",
-    "grammar",
-    "repair",
-    "storage",
-)
+# A command's name → the file that it is in.
+COMMANDS = {
+    "serve": "serve",
+    "chat": "chat",
+    "doctor": "doctor",
+    "configure": "configure",
+    "models": "models",
+    "batch": "batch",
+    "bench": "bench",
+    "wrappers": "wrappers",
+    "render": "render",
+    "parse": "parse",
+    "grammar": "grammar",
+    "repair": "repair",
+    "storage": "storage",
+    "list": "listing",
+    "add": "adding",
+    "delete": "deleting",
+    "attach": "attaching",
+    "import": "importing",
+    "cache": "cache",
+    "open": "opening",
+    "version": "version",
+}
 
 
 class Program(click.Group):
@@ -34,9 +43,9 @@ class Program(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if (module := COMMANDS.get(name)) is None:
             return None
-        command: click.Command = importlib.import_module(f"llmgate.cli.{name}").command
+        command: click.Command = importlib.import_module(f"llmgate.cli.{module}").command
         return command
 
     def resolve_command(

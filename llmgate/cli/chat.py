@@ -1,25 +1,169 @@
-"""`llmgate chat`: a conversation in the terminal, over the gateway in process."""
+"""`llmgate chat`: an agent in the terminal, or a plain conversation with a model."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from llmgate.cli import options
+from llmgate.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from llmgate.cli.agent.opening import Wishes
+    from llmgate.config import Settings
 
 
 @click.command("chat")
-@options.models
-@click.option("--system", metavar="TEXT", help="The system message.")
-def command(config: str | None, model: str | None, wrapper: str | None, system: str | None) -> None:
-    """Chat with a model in the terminal."""
+@click.option("--agent", metavar="NAME", help="The agent; a new one if there is none yet.")
+@click.option("--persona", metavar="NAME", help="Who the agent is (llmgate list personas).")
+@click.option("--human", metavar="NAME", help="Whom it talks with (llmgate list humans).")
+@click.option("--preset", metavar="NAME", help="What it is told and can do (llmgate list presets).")
+@click.option("--config", metavar="FILE", help="Configuration (default: llmgate.toml).")
+@click.option("--model", metavar="NAME|FILE", help="A configured model, or a GGUF file.")
+@click.option("--wrapper", metavar="NAME", help="Prompt format, for every model.")
+@click.option("--first", is_flag=True, help="You say the first words, not a new agent.")
+@click.option("--no-verify", is_flag=True, help="A new agent may begin in any way it likes.")
+@click.option("--debug", is_flag=True, help="Show everything in full.")
+@click.option("--yes", "-y", is_flag=True, help="Begin without a question.")
+@click.option("--json", is_flag=True, help="One JSON object for each step of the agent.")
+@click.option("--no-agent", is_flag=True, help="Talk with the model itself: no memory, no tools.")
+@click.option("--system", metavar="TEXT", help="The system message, with --no-agent.")
+def command(
+    agent: str | None,
+    persona: str | None,
+    human: str | None,
+    preset: str | None,
+    config: str | None,
+    model: str | None,
+    wrapper: str | None,
+    first: bool,
+    no_verify: bool,
+    debug: bool,
+    yes: bool,
+    json: bool,
+    no_agent: bool,
+    system: str | None,
+) -> None:
+    """Chat in the terminal with an agent that remembers.
+
+    It goes on with the agent that was used last, and makes one if there is none. With a pipe for
+    standard input, each line is a message. /help lists the commands.
+    """
     import asyncio
     import logging
 
-    from llmgate.cli.conversation import Chat
-    from llmgate.cli.terminal import Terminal
+    settings, chosen = settings_of(config, model, wrapper)
+    logging.basicConfig(
+        format="llmgate: %(levelname)s: %(message)s",
+        level=logging.DEBUG if debug else logging.WARNING,
+    )
+    if debug:
+        # What the libraries beneath have to say is about themselves.
+        for name in ("asyncio", "httpcore", "httpx"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    if no_agent:
+        _refuse(
+            "--no-agent",
+            agent=agent, persona=persona, human=human, preset=preset, first=first,
+            no_verify=no_verify, json=json,
+        )  # fmt: skip
+        _warn_of_pilot(settings)
+        from llmgate.cli.conversation import Chat
+        from llmgate.cli.terminal import Terminal
 
-    settings = options.settings_of(config, model, wrapper)
-    logging.basicConfig(format="llmgate: %(levelname)s: %(message)s", level=logging.WARNING)
+        chat = Chat(settings, system)
+        if chosen is not None:
+            chat.use_model(chosen)
+        asyncio.run(Terminal(chat, settings.user_folder).run())
+        return
+    if system is not None:
+        raise ConfigError(
+            "--system is for --no-agent.", hint="An agent's system message is in its --preset."
+        )
+    from llmgate.cli.agent.opening import Wishes
+
+    wishes = Wishes(agent, persona, human, preset, chosen)
+    _warn_of_pilot(settings)
+    went_well = asyncio.run(
+        _converse(settings, wishes, first=first, verify=not no_verify, debug=debug, yes=yes,
+                  json=json)
+    )  # fmt: skip
+    if not went_well:
+        raise SystemExit(1)
+
+
+def settings_of(
+    config: str | None, model: str | None, wrapper: str | None
+) -> tuple[Settings, str | None]:
+    """The settings, and which of their models was asked for: by its name, or as a file.
+
+    Raises `UnknownName` for what is neither.
+    """
+    if model is None:
+        return options.settings_of(config, None, wrapper), None
+    path = Path(model).expanduser()
+    is_file = path.suffix.lower() == ".gguf" or path.is_file()
+    from llmgate import config as configuration
+
+    known = configuration.load(Path(config) if config else None).models
+    named = model in known or any(model in entry.aliases for entry in known.values())
+    if is_file and not named:
+        return options.settings_of(config, model, wrapper), None
+    settings = options.settings_of(config, None, wrapper)
+    if not named and model not in settings.models:
+        raise UnknownName("model", model, settings.models, where=" (and there is no such file)")
+    return settings, model
+
+
+async def _converse(
+    settings: Settings,
+    wishes: Wishes,
+    *,
+    first: bool,
+    verify: bool,
+    debug: bool,
+    yes: bool,
+    json: bool,
+) -> bool:
+    import msgspec
+
+    from llmgate.agent import Home
+    from llmgate.cli.agent.opening import open_agent, say
+    from llmgate.cli.agent.session import converse
+
+    if not verify:
+        table = msgspec.structs.replace(settings.agent, first_message=False)
+        settings = msgspec.structs.replace(settings, agent=table)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty() and not json
+    async with await Home.open(settings) as home:
+        for warning in home.warnings:
+            say(f"Warning: {warning}")
+        agent, new = await open_agent(home, wishes, may_ask=interactive and not yes)
+        try:
+            return await converse(
+                agent,
+                new=new,
+                first=first,
+                json=json,
+                debug=debug,
+                interactive=interactive,
+                folder=settings.user_folder,
+            )
+        finally:
+            await agent.aclose()
+
+
+def _refuse(because: str, **given: object) -> None:
+    """Refuse options that mean nothing together with another one."""
+    for name, value in given.items():
+        if value:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} means nothing with {because}.", hint="Leave one out.")
+
+
+def _warn_of_pilot(settings: Settings) -> None:
     if warning := options.pilot_warning(settings):
         click.secho(warning, dim=True, err=True)
-    asyncio.run(Terminal(Chat(settings, system), settings.user_folder).run())

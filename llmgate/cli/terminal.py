@@ -1,18 +1,19 @@
-"""The chat's terminal: reading lines, printing answers, commands, Ctrl-C."""
+"""The plain chat's terminal: reading lines, printing answers, commands, Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from llmgate.cli.conversation import Chat, summary
+from llmgate.cli.interrupts import interrupts
+from llmgate.cli.line_history import line_history
 from llmgate.errors import LlmgateError
 from llmgate.types import Delta
 
@@ -72,7 +73,7 @@ class Terminal:
     async def _answer(self, text: str) -> None:
         deltas: list[Delta] = []
         printing = asyncio.create_task(self._print(text, deltas))
-        with _interrupts(printing):
+        with interrupts(printing):
             try:
                 await printing
             except asyncio.CancelledError:
@@ -145,34 +146,11 @@ def _choices(names: Iterable[str], chosen: str) -> None:
         click.echo(f"{'*' if name == chosen else ' '} {name}")
 
 
-@contextlib.contextmanager
-def _interrupts(task: asyncio.Task[None]) -> Iterator[None]:
-    """Within, Ctrl-C cancels `task` and nothing else."""
-    loop = asyncio.get_running_loop()
-    try:
-        loop.add_signal_handler(signal.SIGINT, task.cancel)
-    except NotImplementedError:  # Windows: Ctrl-C ends the program there
-        yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-
-
 def _session(folder: Path | None, multiline: Callable[[], bool]) -> PromptSession[str]:
     """A line editor with a history, kept in the user's folder where that can be written."""
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-    history: History = InMemoryHistory()
-    if folder is not None:
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            file = folder / "chat_history"
-            file.touch(mode=0o600)
-            history = FileHistory(str(file))
     keys = KeyBindings()
 
     @keys.add("escape", "enter")
@@ -183,4 +161,4 @@ def _session(folder: Path | None, multiline: Callable[[], bool]) -> PromptSessio
         else:
             event.current_buffer.insert_text("\n")
 
-    return PromptSession(history=history, key_bindings=keys)
+    return PromptSession(history=line_history(folder), key_bindings=keys)

@@ -18,7 +18,8 @@ class Call(msgspec.Struct):
     """What the steps know of a request and note down about it.
 
     `model` is the name that the client used, `conversation` what its turns have in common.
-    `whole`: nothing is passed on before the end. `deadline` is by the gateway's clock.
+    `whole`: nothing is passed on before the end. `correct`: an answer that can't be used is asked
+    for again. `deadline` is by the gateway's clock.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Call(msgspec.Struct):
     client: Client | None = None
     observer: Observer | None = None
     whole: bool = False
+    correct: bool = True
     deadline: float | None = None
     estimate: int = 0
     usage: Usage = Usage(cached=0)

@@ -1,4 +1,4 @@
-"""An answer that can't be used is asked for once more, with what was wrong."""
+"""An answer that can't be used is asked for again, with what was wrong."""
 
 from __future__ import annotations
 
@@ -16,27 +16,35 @@ logger = logging.getLogger("llmgate.gateway")
 _UNCONSTRAINED = "the backend took a grammar and did not keep to it"
 
 
-async def corrected(request: Request, ask: Callable[[Request], Awaitable[Answer]]) -> Answer:
-    """The answer to `request`, whose notes say whether the first one was refused.
+async def corrected(
+    request: Request, ask: Callable[[Request], Awaitable[Answer]], times: int
+) -> Answer:
+    """The answer to `request`, asked for again up to `times` times where one was refused.
 
-    Raises `OutputError` if the second one can't be used either, and what `ask` raises.
+    Its notes say why. Raises `OutputError` if the last one can't be used either, and what `ask`
+    raises.
     """
-    try:
-        return await ask(request)
-    except OutputError as error:
-        report(request, error)
-        refused = error
-    try:
-        answer = await ask(_again(request, refused))
-    except ContextOverflow:
-        raise refused from None  # the overflow is our own doing: the request is longer now
-    except OutputError as error:
-        report(request, error)
-        raise
-    answer.notes.append(Note("retried", f"the first answer was refused: {refused}"))
-    if refused.unconstrained:
-        answer.notes.append(Note("unconstrained", _UNCONSTRAINED))
-    return answer
+    refused: OutputError | None = None
+    notes: list[Note] = []
+    while True:
+        try:
+            answer = await ask(request if refused is None else _again(request, refused))
+        except ContextOverflow:
+            if refused is None:
+                raise
+            raise refused from None  # the overflow is our own doing: the request is longer now
+        except OutputError as error:
+            report(request, error)
+            if times <= 0:
+                raise
+            times -= 1
+            notes.append(Note("retried", f"an answer was refused: {error}"))
+            if error.unconstrained:
+                notes.append(Note("unconstrained", _UNCONSTRAINED))
+            refused = error
+        else:
+            answer.notes.extend(dict.fromkeys(notes))
+            return answer
 
 
 def report(request: Request, error: OutputError) -> None:

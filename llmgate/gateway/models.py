@@ -21,11 +21,12 @@ _FAMILY = 32
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How a model is asked: see `ModelSettings`. The default is once, and that is it."""
+    """How a model is asked: see `ModelSettings`. What fails is not sent again by default."""
 
     aliases: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
     retries: int = 0
+    corrections: int = 1
     total: float | None = None
     cache: float = 0.0
 

@@ -15,7 +15,7 @@ from llmgate.types import Delta, Message, Note, Prompt, Request
 from llmgate.wrappers import Options, Spec
 from llmgate.wrappers.answers import Task
 from llmgate.wrappers.conversation import mended
-from llmgate.wrappers.tools import Compiler, offered
+from llmgate.wrappers.tools import Compiler, offered, only
 
 
 class Native:
@@ -31,7 +31,7 @@ class Native:
         return Task(
             style=STYLE,
             tools=self._compiler.toolset(request) if calls else None,
-            only=request.tool_choice.name if calls else None,
+            only=only(request) if calls else (),
             must_call=calls and request.tool_choice.forced,
             parallel=request.parallel is not False,
             checker=None if schema is None else self._compiler.checker(schema),

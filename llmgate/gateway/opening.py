@@ -39,6 +39,7 @@ def open_model(
             fallbacks=settings.fallbacks,
             # An engine that died of a request would die of it again.
             retries=0 if settings.backend == "embedded" else settings.retries,
+            corrections=settings.corrections,
             total=settings.timeouts.total,
             cache=settings.cache,
         )

@@ -3,7 +3,7 @@
     limits     may this client ask for this model, and has it any of its minute left?
     cache      was the same asked before?
     fallbacks  this model, else others
-    correction an answer that can't be used is asked for once more
+    correction an answer that can't be used is asked for again
     retries    another replica, or the same one later
     replicas   which server, and its place in the queue
     attempt    one generation, up to where it can't be taken back
@@ -41,11 +41,13 @@ from llmgate.gateway.deadline import in_time, timed
 from llmgate.gateway.fallbacks import first_of
 from llmgate.gateway.generation import Observer, Route
 from llmgate.gateway.limits import Client, expected_tokens
+from llmgate.gateway.measuring import Measured, measure, ready
 from llmgate.gateway.models import Family, Model
 from llmgate.gateway.opening import open_model
 from llmgate.gateway.replicas import Turn
 from llmgate.gateway.retries import retried
 from llmgate.gateway.routing import Router, chain
+from llmgate.gateway.tokens import Count, count
 from llmgate.gateway.usage_log import UsageLog
 from llmgate.types import Completion, Delta, Embeddings, Request
 from llmgate.wrappers import ModelWrapper, Wrapper
@@ -173,14 +175,20 @@ class Gateway:
         self._cache = Cache(self._clock)
 
     async def complete(
-        self, request: Request, observer: Observer | None = None, *, client: Client | None = None
+        self,
+        request: Request,
+        observer: Observer | None = None,
+        *,
+        correct: bool = True,
+        client: Client | None = None,
     ) -> Completion:
         """The whole answer: the sum of what `stream` gives.
 
         Raises `RequestError`, `BackendError`, or `OutputError` if the model's answer can't be
         used even after a retry.
         """
-        async with aclosing(self.stream(request, observer, whole=True, client=client)) as deltas:
+        deltas = self.stream(request, observer, whole=True, correct=correct, client=client)
+        async with aclosing(deltas):
             return Completion.fold([delta async for delta in deltas])
 
     async def stream(
@@ -189,16 +197,18 @@ class Gateway:
         observer: Observer | None = None,
         *,
         whole: bool = False,
+        correct: bool = True,
         client: Client | None = None,
     ) -> AsyncGenerator[Delta, None]:
         """The answer's deltas as they come; usage and notes come just before the finish.
 
         What fails is mended (see the steps above) as long as nothing of it was passed on; `whole`
-        passes nothing on before the end, so that every failure can be. `client` is whose limits
-        count. Raises as `complete` does.
+        passes nothing on before the end, so that every failure can be. Unless `correct` an answer
+        that can't be used is not asked for again: the prompt for that is longer. `client` is whose
+        limits count. Raises as `complete` does.
         """
         call = self._call(request.model, client)
-        call.observer, call.whole = observer, whole
+        call.observer, call.whole, call.correct = observer, whole, correct
         call.conversation = conversation_of(request)
         try:
             models = await self._admitted(call, expected_tokens(request) if client else 0)
@@ -252,6 +262,28 @@ class Gateway:
             raise
         finally:
             self._settle(call)
+
+    async def measure(
+        self, request: Request, limit: int | None = None, *, known: Measured | None = None
+    ) -> Measured:
+        """The length of the prompt that a request makes, without sending it.
+
+        With a `limit` it is counted only as far as it takes to know whether it is within it, and
+        `known`, an earlier prompt of the same conversation, saves counting it again: the tokens
+        are then a bound. The backend is started if it has to be. Raises `RequestError`.
+        """
+        model = await self._model(request.model)
+        await ready(model.route, model.context)
+        asked = _for(model, request, conversation_of(request))
+        return await measure(model.route, asked, model.context, limit=limit, known=known)
+
+    async def count(self, model: str, text: str) -> Count:
+        """The tokens of a text, by the model's own tokenizer where it has one."""
+        return await count((await self._model(model)).route.backend, text)
+
+    async def _model(self, name: str) -> Model:
+        found, parts = self._router.find(name)
+        return found if isinstance(found, Model) else await found.member(parts)
 
     async def _answered(
         self, call: Call, models: Sequence[Model], request: Request
@@ -308,7 +340,9 @@ class Gateway:
 
                 return await retried(call, model.replicas, model.policy.retries, work)
 
-            return await corrected(_for(model, request, call.conversation), once_more)
+            asked = _for(model, request, call.conversation)
+            times = model.policy.corrections if call.correct else 0
+            return await corrected(asked, once_more, times)
 
         answer, model, note = await first_of(models, ask)
         call.answered_by, call.fallback = model.name, note is not None

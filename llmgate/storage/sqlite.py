@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from llmgate.errors import (
-    Conflict,
-    StorageError,
-    StoreBusy,
-    StoreCorrupt,
-    StoreFull,
-    Unstorable,
-)
+from llmgate.errors import Conflict, StorageError, Unstorable
 from llmgate.storage import sqlite_schema as schema
 from llmgate.storage.base import Health, Records, Stats
 from llmgate.storage.batch import Batch, Results, StoredDocument
 from llmgate.storage.local import Found, Local
-from llmgate.storage.places import failure, prune, sync_file, sync_folder, utc_stamp
+from llmgate.storage.sqlite_file import Options, SqliteFile
 from llmgate.storage.sqlite_search import Search
 from llmgate.storage.sqlite_writing import Play, end_of, log_id
 from llmgate.storage.url import Url
@@ -36,36 +26,20 @@ _READ = "SELECT id, at, value, text FROM entries WHERE id > ? AND id < ? ORDER B
 _READ_BACK = _READ.replace("ORDER BY id", "ORDER BY id DESC")
 
 
-class Options(msgspec.Struct, frozen=True):
-    """Seconds to wait for another process that writes, and backups that are kept."""
-
-    busy_timeout: Annotated[float, Meta(gt=0, le=3600)] = 10.0
-    backups: Annotated[int, Meta(ge=1)] = 5
-
-
 async def open_url(url: Url) -> Records:
     """The store in the file that the URL names; its folder is made."""
     path, options = url.path(), url.options(Options)
     return await Local.open(lambda: Sqlite(path, options), readers=True)
 
 
-class Sqlite:
-    """One connection that writes and one that reads, each for a thread of its own."""
+class Sqlite(SqliteFile):
+    """The tables of records in a file."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        self.location = str(path)
-        self._path = path
-        self._options = options
+        super().__init__(path, options, schema)
         self._swept = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise failure(error, f"can't make the folder of {path}") from error
         with contextlib.ExitStack() as stack, self._errors():
-            self._writing = stack.enter_context(contextlib.closing(self._connect()))
-            self._prepare()
-            self._reading = stack.enter_context(contextlib.closing(self._connect()))
-            self._reading.execute("PRAGMA query_only = ON")
+            stack.callback(self.close)
             self._search = Search(self._reading, schema.is_indexed(self._writing))
             stack.pop_all()
 
@@ -147,11 +121,8 @@ class Sqlite:
             return self._search.find(number, words, since, until, limit, offset, reverse)
 
     def health(self) -> Health:
-        problems: list[str] = []
         with self._errors():
-            for [line] in self._writing.execute("PRAGMA integrity_check(20)"):
-                if line != "ok":
-                    problems.extend(f"{self.location}: {part}" for part in line.splitlines())
+            problems = self._integrity()
             if self._search.indexed:
                 try:
                     self._writing.execute("INSERT INTO texts(texts) VALUES ('integrity-check')")
@@ -182,52 +153,12 @@ class Sqlite:
                     ("SELECT count(*) FROM entries", ()),
                 )
             )
-        size = sum(
-            path.stat().st_size
-            for suffix in ("", "-wal", "-shm")
-            if (path := Path(self.location + suffix)).exists()
+        return Stats(
+            "sqlite", self.location, schema.SCHEMA, documents, logs, entries, self._bytes()
         )
-        return Stats("sqlite", self.location, schema.SCHEMA, documents, logs, entries, size)
-
-    def backup(self, path: Path | None) -> Path:
-        folder = self._path.with_name(f"{self._path.name}.backups")
-        target = path or folder / f"{utc_stamp()}.db"
-        beside = target.with_name(f".{target.name}.new")
-        if target.exists():
-            raise StorageError(f"{target} is there already.", hint="Choose another path.")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside.unlink(missing_ok=True)
-            with self._errors(), contextlib.closing(sqlite3.connect(beside)) as copy:
-                self._writing.backup(copy)
-                # One file is all of it: no journal beside it.
-                copy.execute("PRAGMA journal_mode = DELETE")
-            sync_file(beside)
-            beside.rename(target)
-            sync_folder(target.parent)
-            if path is None:
-                prune(folder, "*.db", self._options.backups)
-        except OSError as error:
-            raise failure(error, f"can't write the backup {target}") from error
-        finally:
-            beside.unlink(missing_ok=True)
-        return target
 
     def restore(self, path: Path) -> None:
-        if not path.is_file():
-            raise StorageError(f"{path} is not there.")
-        with (
-            self._errors(),
-            contextlib.closing(
-                sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-            ) as copy,
-        ):
-            number = schema.schema_of(copy, str(path))
-            if not number:
-                raise StorageError(f"{path} is empty.")
-            [[verdict]] = copy.execute("PRAGMA quick_check(1)").fetchall()
-            if verdict != "ok":
-                raise StoreCorrupt(f"{path}: {verdict}.", hint="Choose another backup.")
+        with self._copy(path) as (copy, number):
             [before] = self._writing.execute(
                 "SELECT value FROM counters WHERE name = 'version'"
             ).fetchone()
@@ -240,70 +171,6 @@ class Sqlite:
                     "UPDATE counters SET value = max(value, ?) WHERE name = 'version'", (before,)
                 )
 
-    def close(self) -> None:
-        self._reading.close()
-        self._writing.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            self._path,
-            timeout=self._options.busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA temp_store = MEMORY")
-        db.execute("PRAGMA cache_size = -16384")
-        return db
-
-    def _prepare(self) -> None:
-        """Make the tables, or bring them up to date, whoever else does so at the same time."""
-        db = self._writing
-        number = schema.schema_of(db, self.location)
-        self._use_wal()
-        if number == schema.SCHEMA:
-            return
-        if number:
-            self.backup(None)
-        with self._changes():
-            number = schema.schema_of(db, self.location)
-            if number == 0:
-                schema.create(db)
-            elif number < schema.SCHEMA:
-                schema.migrate(db, number)
-        sync_folder(self._path.parent)
-
-    def _use_wal(self) -> None:
-        # Changing the mode does not wait for others by itself.
-        give_up = time.monotonic() + self._options.busy_timeout
-        while True:
-            try:
-                [mode] = self._writing.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                    raise
-                time.sleep(0.01)
-                continue
-            if mode != "wal":
-                raise StorageError(
-                    f"{self.location} is on a file system where SQLite can't share memory.",
-                    hint="Put it on a local disk.",
-                )
-            return
-
-    @contextlib.contextmanager
-    def _changes(self) -> Iterator[sqlite3.Connection]:
-        db = self._writing
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            # A full disk may have rolled it back already.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-
     def _names(self, sql: str, arguments: tuple[Any, ...], prefix: str) -> list[str]:
         found = []
         with self._errors():
@@ -313,13 +180,6 @@ class Sqlite:
                 found.append(name)
         return found
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise _translated(error, self.location, self._options.busy_timeout) from error
-
 
 def _is_json(text: Any) -> bool:
     try:
@@ -327,36 +187,3 @@ def _is_json(text: Any) -> bool:
     except (msgspec.DecodeError, RecursionError, TypeError):
         return False
     return True
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    # The lower byte is the kind, the rest tells more.
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _translated(error: sqlite3.Error, location: str, waited: float) -> StorageError:
-    code = _code(error)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy(
-            f"another process has been writing to {location} for {waited:g} s.",
-            hint="Wait for it, or raise the parameter busy_timeout.",
-        )
-    if code == sqlite3.SQLITE_FULL:
-        return StoreFull(
-            f"no space left to write to {location}.",
-            hint="Make space and try again: what was stored before is safe.",
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreCorrupt(
-            f"{location} can't be understood: {error}.",
-            hint="Restore a backup: llmgate storage restore",
-        )
-    if code == sqlite3.SQLITE_TOOBIG:
-        return Unstorable(f"a value is larger than SQLite can keep in {location}: {error}.")
-    if code == sqlite3.SQLITE_IOERR and os.path.exists(location):
-        return StorageError(
-            f"reading or writing {location} failed: {error}.",
-            hint="Is the disk full or gone? What was stored before is safe.",
-        )
-    return StorageError(f"{location}: {error}.")

@@ -315,15 +315,9 @@ def _tools(body: _Body) -> tuple[tuple[Tool, ...], ToolChoice]:
 def _choose(
     wanted: str | dict[str, Any] | None, tools: tuple[Tool, ...], field: str
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """The tools that may be called, and whether one has to be."""
+    """The tools that the model is shown, and which of them may or has to be called."""
     if isinstance(wanted, dict) and wanted.get("type") == "allowed_tools":
-        allowed = wanted.get("allowed_tools", wanted)
-        entries = allowed.get("tools", []) if isinstance(allowed, dict) else []
-        names = [_named(entry, field) for entry in entries]
-        for name in names:
-            _known(name, tools, field)
-        tools = tuple(tool for tool in tools if tool.name in names)
-        wanted = allowed.get("mode", "auto") if isinstance(allowed, dict) else None
+        return tools, _allowed(wanted.get("allowed_tools", wanted), tools, field)
     if isinstance(wanted, dict):
         name = _named(wanted, field)
         _known(name, tools, field)
@@ -341,6 +335,24 @@ def _choose(
         f"{field}: {wanted!r} is not one of 'none', 'auto', 'required' or a named function.",
         param=field,
     )
+
+
+def _allowed(choice: Any, tools: tuple[Tool, ...], field: str) -> ToolChoice:
+    """The choice between some of the tools, all of which the model is shown."""
+    field = f"{field}.allowed_tools"
+    if not isinstance(choice, dict):
+        raise RequestError(f"{field} must be an object with mode and tools.", param=field)
+    mode, entries = choice.get("mode", "auto"), choice.get("tools")
+    if mode not in ("auto", "required"):
+        raise RequestError(
+            f"{field}.mode: {mode!r} is not one of 'auto' or 'required'.", param=f"{field}.mode"
+        )
+    if not isinstance(entries, list) or not entries:
+        raise RequestError(f"{field}.tools must name a function.", param=f"{field}.tools")
+    names = [_named(entry, f"{field}.tools[{i}]") for i, entry in enumerate(entries)]
+    for i, name in enumerate(names):
+        _known(name, tools, f"{field}.tools[{i}]")
+    return ToolChoice(mode, allowed=tuple(dict.fromkeys(names)))
 
 
 def _named(choice: Any, field: str) -> str:

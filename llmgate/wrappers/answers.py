@@ -29,9 +29,10 @@ _NAMED = re.compile(rf"""["'](?:{"|".join(_NAME_KEYS)})["']\s*:\s*["']([^"'\\]+)
 class Task(msgspec.Struct, frozen=True):
     """What one answer has to be.
 
-    `tools` are the ones it may call (None: no calls), `only` the one that it has to, `checker`
-    is that of the schema which a text answer has to satisfy. `live`: a complete grammar holds
-    the backend, so that pieces may be passed on before the whole is judged.
+    `tools` are the ones that are listed (None: no calls), `only` the names of those that it may
+    call, empty for all, `checker` is that of the schema which a text answer has to satisfy.
+    `live`: a complete grammar holds the backend, so that pieces may be passed on before the whole
+    is judged.
     """
 
     style: Style
@@ -39,7 +40,7 @@ class Task(msgspec.Struct, frozen=True):
     thoughts: Thoughts = "off"
     thoughts_key: str = "inner_thoughts"
     tools: Toolset | None = None
-    only: str | None = None
+    only: tuple[str, ...] = ()
     must_call: bool = False
     parallel: bool = False
     checker: Checker | None = None
@@ -53,7 +54,7 @@ class Task(msgspec.Struct, frozen=True):
     @property
     def one_function(self) -> bool:
         """Whether there is no choice between functions."""
-        return self.only is not None or len(self.schemas) == 1
+        return len(self.only or self.schemas) == 1
 
     def scanner(self) -> StyleScanner:
         """A scanner for one call."""
@@ -240,8 +241,9 @@ class Task(msgspec.Struct, frozen=True):
         if not self._has(name):
             hint = suggestion(name, self.tools.by_name)
             raise OutputError(f"there is no function {name!r}.", hint=hint, text=text)
-        if self.only not in (None, name):
-            raise OutputError(f"the function to call is {self.only!r}, not {name!r}.", text=text)
+        if self.only and name not in self.only:
+            names = " or ".join(map(repr, self.only))
+            raise OutputError(f"the function to call is {names}, not {name!r}.", text=text)
 
     def _has(self, name: str) -> bool:
         return self.tools is not None and name in self.tools.by_name

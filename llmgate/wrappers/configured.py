@@ -6,7 +6,6 @@ ordinary template, whose options are the texts of the file.
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import tomllib
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from llmgate.errors import ConfigError, MissingPackage, suggestion
+from llmgate.errors import ConfigError, suggestion
 
 FOLDER = "wrappers"
 _SUFFIXES = (".toml", ".yaml", ".yml")
@@ -170,8 +169,7 @@ def names(user: Path | None) -> list[str]:
 def read(name: str, user: Path | None) -> str | None:
     """The template that the file of that name stands for, None if there is no such file.
 
-    Raises `ConfigError` for a file that can't be used, and `MissingPackage` for YAML where
-    PyYAML is not installed.
+    Raises `ConfigError` for a file that can't be used.
     """
     folder = _folder(user)
     if folder is None or not name or name.startswith(".") or set(name) & set("/\\\0"):
@@ -182,8 +180,7 @@ def read(name: str, user: Path | None) -> str | None:
             try:
                 return source(_data(path))
             except ConfigError as error:
-                if not isinstance(error, MissingPackage):
-                    error.message = f"{path}: {error.message}"
+                error.message = f"{path}: {error.message}"
                 raise
     return None
 
@@ -233,10 +230,8 @@ def _data(path: Path) -> Any:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"is not valid TOML: {error}.") from error
-    try:
-        yaml: Any = importlib.import_module("yaml")
-    except ImportError as error:
-        raise MissingPackage(f"The wrapper file {path}", "yaml") from error
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

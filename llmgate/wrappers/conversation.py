@@ -11,36 +11,45 @@ import msgspec
 from llmgate import repair
 from llmgate.errors import OutputError
 from llmgate.styles import Style
-from llmgate.types import JSONSchema, Message, ToolCall
+from llmgate.types import JSONSchema, Message, Tool, ToolCall
+from llmgate.wrappers.memory import Memory
 from llmgate.wrappers.spec import Options, Spec
+from llmgate.wrappers.turns import Turn
 from llmgate.wrappers.writing import write_calls
 
 View = dict[str, Any]
+Schemas = Mapping[str, JSONSchema]
 
 
-def views(
-    messages: Sequence[Message],
-    appendix: str,
-    spec: Spec,
-    style: Style,
-    options: Options,
-    schemas: Mapping[str, JSONSchema],
-) -> list[View]:
-    """One dict a message: `role`, `name`, `content`, `calls`, and `text`, both of them joined.
+class Views:
+    """The messages as one template with its options sees them; each one is made once."""
 
-    `packaged` is the `type` of content that is packaged JSON, else None.
+    def __init__(self, spec: Spec, style: Style, options: Options) -> None:
+        self._spec = spec
+        self._style = style
+        self._options = options
+        self._kept: Memory[Turn] = Memory()
 
-    `appendix` (the functions) goes to the end of the first system message, which is made if
-    there is none.
-    """
-    shown = [_view(message, spec, style, options, schemas) for message in messages]
-    if appendix:
-        if not shown or shown[0]["role"] != "system":
-            shown.insert(0, _of("system", "", "", None))
-        text = shown[0]["content"]
-        text = f"{text}\n{appendix}" if text else appendix
-        shown[0] = _of("system", text, "", shown[0]["name"])
-    return shown
+    def of(self, messages: Sequence[Message], appendix: str, tools: Sequence[Tool]) -> list[Turn]:
+        """One dict a message: `role`, `name`, `content`, `calls`, and `text`, both of them joined.
+
+        `packaged` is the `type` of content that is packaged JSON, else None.
+
+        `appendix` (the functions) goes to the end of the first system message, which is made if
+        there is none.
+        """
+        schemas = {tool.name: tool.parameters for tool in tools}
+        shown = self._kept.of(messages, tools, lambda message: Turn(self._view(message, schemas)))
+        if appendix:
+            if not shown or shown[0]["role"] != "system":
+                shown.insert(0, Turn(_of("system", "", "", None)))
+            text = shown[0]["content"]
+            text = f"{text}\n{appendix}" if text else appendix
+            shown[0] = Turn(_of("system", text, "", shown[0]["name"]))
+        return shown
+
+    def _view(self, message: Message, schemas: Schemas) -> View:
+        return _view(message, self._spec, self._style, self._options, schemas)
 
 
 def _view(
@@ -48,7 +57,7 @@ def _view(
     spec: Spec,
     style: Style,
     options: Options,
-    schemas: Mapping[str, JSONSchema],
+    schemas: Schemas,
 ) -> View:
     content = message.content or ""
     packaged = _package_type(content) if message.role == "user" else None

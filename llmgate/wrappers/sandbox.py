@@ -202,6 +202,18 @@ class ModelSandbox(SandboxedEnvironment):
         budget.check_operation(operator, left, right)
         return budget.current().value(super().call_binop(context, operator, left, right))
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """An attribute, or the item of that name.
+
+        What is given to a template are plain dicts, which have hardly an attribute: not to look
+        for one first is most of what a long conversation would cost.
+        """
+        if type(obj) is dict and attribute not in _OF_DICTS:
+            if attribute in obj:
+                return obj[attribute]
+            return self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
     def getitem(self, obj: Any, argument: Any) -> Any:
         """An item; a list as its key would be looked through."""
         if type(argument) is tuple:
@@ -238,6 +250,7 @@ class ModelSandbox(SandboxedEnvironment):
 
 
 _IMMUTABLE = ImmutableSandboxedEnvironment()
+_OF_DICTS = frozenset(dir(dict))
 
 
 def _counted_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

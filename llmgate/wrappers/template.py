@@ -13,10 +13,11 @@ from llmgate import resources, styles
 from llmgate.errors import ConfigError, LlmgateError
 from llmgate.styles import Pair, Style
 from llmgate.types import Request
-from llmgate.wrappers.conversation import views
+from llmgate.wrappers.conversation import Views
 from llmgate.wrappers.environment import own_environment
 from llmgate.wrappers.spec import Options, Spec, merge_options, read_spec
 from llmgate.wrappers.tools import offered
+from llmgate.wrappers.turns import Turns
 
 
 class Template:
@@ -29,10 +30,11 @@ class Template:
         self.options: Options
         self.options, self._own_options = merge_options(name, self.spec, dict(options or {}))
         self.style = chosen_style(self.options, self.spec)
+        self._views = Views(self.spec, self.style, self.options)
         self.reasoning: tuple[Pair, ...] = (self.spec.reasoning,) if self.spec.reasoning else ()
         self.lists_tools = False
         try:
-            self._template = own_environment().from_string(source)
+            self._template = Turns(own_environment(), source)
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(
                 f"the template {name!r} has an error in line {error.lineno}: {error.message}."
@@ -48,12 +50,9 @@ class Template:
     def write(self, request: Request, appendix: str, prefill: str) -> str:
         """The prompt. Raises `ConfigError` for a template that fails."""
         tools = offered(request)
-        schemas = {tool.name: tool.parameters for tool in request.tools}
         try:
             return self._template.render(
-                messages=views(
-                    request.messages, appendix, self.spec, self.style, self.options, schemas
-                ),
+                messages=self._views.of(request.messages, appendix, request.tools),
                 tools=[msgspec.structs.asdict(tool) for tool in tools],
                 options={**msgspec.structs.asdict(self.options), **self._own_options},
                 prefill=prefill,

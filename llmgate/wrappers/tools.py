@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from llmgate import grammar
-from llmgate.errors import RequestError
+from llmgate.errors import RequestError, suggestion
 from llmgate.grammar import Grammar
 from llmgate.styles import Pair, Style
 from llmgate.types import JSONSchema, Request, Tool, ToolChoice
@@ -72,16 +72,16 @@ class Compiler:
         self._read = request.tools, _content(request.tools)
         return self._keep(("tools", self._read[1]), lambda: Toolset(request.tools))
 
-    def listed(self, request: Request) -> str:
-        """The list of functions for the prompt."""
+    def listed(self, request: Request, *, parallel: bool) -> str:
+        """The list of functions for the prompt, whatever of them may be called this time."""
         return self._keep(
-            ("list", self._of(request.tools), request.parallel),
+            ("list", self._of(request.tools), parallel),
             lambda: function_list(
                 request.tools,
                 self._spec,
                 self._style,
                 self._options,
-                parallel=bool(request.parallel),
+                parallel=parallel,
             ),
         )
 
@@ -100,7 +100,7 @@ class Compiler:
         which the prompt begins. Raises `GrammarError` naming the tool or the path of a schema that
         can't be compiled.
         """
-        tools, schema = offered(request), request.schema
+        tools, schema = permitted(request), request.schema
         if not tools and schema is None:
             return None
         reasoning = self._reasoning
@@ -111,7 +111,7 @@ class Compiler:
         choice = request.tool_choice if tools else ToolChoice()
         key = (
             "calls",
-            self._of(tools),
+            self._of(offered(request)),
             _content((schema, choice)),
             request.parallel,
             prefill,
@@ -138,10 +138,10 @@ class Compiler:
 
     def held(self, request: Request) -> Held | None:
         """What holds the answer where the backend takes schemas only; None where no schema can."""
-        tools = offered(request)
+        tools = permitted(request)
         key = (
             "held",
-            self._of(tools),
+            self._of(offered(request)),
             _content((request.schema, request.tool_choice)),
             request.parallel,
         )
@@ -165,8 +165,40 @@ class Compiler:
 
 
 def offered(request: Request) -> tuple[Tool, ...]:
-    """The tools that the model may call in this answer."""
+    """The tools that the prompt lists."""
     return () if request.tool_choice.mode == "none" else request.tools
+
+
+def permitted(request: Request) -> tuple[Tool, ...]:
+    """The tools of the list that the model may call in this answer, whichever it has to.
+
+    Raises `RequestError` for a choice of tools that the request does not have.
+    """
+    choice, tools = request.tool_choice, offered(request)
+    if not choice.allowed or not tools:
+        return tools
+    known = [tool.name for tool in tools]
+    for name in choice.allowed:
+        if name not in known:
+            hint = suggestion(name, known)
+            raise RequestError(
+                f"there is no tool {name!r} to call.", hint=hint, param="tool_choice"
+            )
+    if choice.name is not None and choice.name not in choice.allowed:
+        shown = ", ".join(map(repr, choice.allowed))
+        raise RequestError(
+            f"the tool {choice.name!r} is to be called, but only {shown} may be.",
+            param="tool_choice",
+        )
+    return tuple(tool for tool in tools if tool.name in choice.allowed)
+
+
+def only(request: Request) -> tuple[str, ...]:
+    """The names of the tools that may be called, empty where all that are listed may be."""
+    choice = request.tool_choice
+    if choice.name is not None:
+        return (choice.name,)
+    return tuple(tool.name for tool in permitted(request)) if choice.allowed else ()
 
 
 def _content(value: object) -> bytes:

@@ -19,7 +19,7 @@ from llmgate.wrappers.reader import Reader
 from llmgate.wrappers.schemas import Held
 from llmgate.wrappers.spec import Options, Spec
 from llmgate.wrappers.template import Template
-from llmgate.wrappers.tools import Compiler, offered
+from llmgate.wrappers.tools import Compiler, offered, only
 
 # What of a mark may be a token of its own, which a server hides if it is not told otherwise.
 _TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
@@ -73,11 +73,14 @@ class Wrapper:
         Raises `RequestError` for tools, schemas, grammars or messages that can't be used, and
         `ConfigError` for a template that fails.
         """
+        # The list stays the same from turn to turn, whichever of the functions has to be called.
+        many = not self.style.bare if request.parallel is None else request.parallel
         request = self._settled(request)
         appendix = _schema_instruction(request)
         if offered(request):
             self._compiler.toolset(request)
-            appendix = "" if self._writer.lists_tools else self._compiler.listed(request)
+            listed = self._writer.lists_tools
+            appendix = "" if listed else self._compiler.listed(request, parallel=many)
         held = self._held(request, caps)
         prefill = self._prefill(request, caps) if held is None else held.prefill
         text = self._writer.write(request, appendix, prefill)
@@ -116,7 +119,7 @@ class Wrapper:
                 thoughts=self.options.inner_thoughts,
                 thoughts_key=self.spec.thoughts_key,
                 tools=self._compiler.toolset(request) if calls else None,
-                only=request.tool_choice.name if calls else None,
+                only=only(request) if calls else (),
                 must_call=calls and request.tool_choice.forced,
                 parallel=bool(request.parallel),
                 checker=(
@@ -262,8 +265,8 @@ class Wrapper:
         start = "{\n" + " " * indent if indent else "{"
         if self.options.inner_thoughts == "beside":
             return f'{start}"{self.spec.thoughts_key}":'
-        name = request.tool_choice.name
-        written = f" {msgspec.json.encode(name).decode()}," if name else ""
+        names = only(request)
+        written = f" {msgspec.json.encode(names[0]).decode()}," if len(names) == 1 else ""
         return f'{start}"{self.style.function_key}":{written}'
 
 

@@ -205,6 +205,27 @@ async def test_sampling_in_the_words_of_each(kind, sent, unsaid):
         ),
         (LMStudioServer, ToolChoice("required", "say"), "required", 1),
         (LMStudioServer, ToolChoice("auto"), None, 2),
+        (
+            OpenAIServer,
+            ToolChoice("auto", allowed=("say",)),
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [{"type": "function", "function": {"name": "say"}}],
+                },
+            },
+            2,
+        ),
+        (
+            ChatServer,
+            ToolChoice("required", allowed=("say",)),
+            {"type": "function", "function": {"name": "say"}},
+            2,
+        ),
+        (ChatServer, ToolChoice("required", allowed=("add", "say")), "required", 2),
+        (ChatServer, ToolChoice("auto", allowed=("say",)), None, 1),
+        (LMStudioServer, ToolChoice("required", allowed=("say",)), "required", 1),
     ],
 )
 async def test_the_choice_of_tools(kind, choice, sent, tools):
@@ -260,6 +281,16 @@ async def test_any_name_of_a_function_can_be_called(kind):
         got = await answer(backend, request)
     sent = names[:1] if kind is LMStudioServer else names
     assert [call.name for call in got.message.tool_calls] == sent
+
+
+async def test_the_names_of_allowed_functions_are_made_plain_too():
+    server = OpenAIServer()
+    tools = (Tool("files.read"), Tool("files.write"), Tool("say"))
+    choice = ToolChoice("required", allowed=("files.read", "say"))
+    async with server.opened() as backend:
+        await answer(backend, ask(tools=tools, tool_choice=choice))
+    sent = server.body["tool_choice"]["allowed_tools"]["tools"]
+    assert [tool["function"]["name"] for tool in sent] == ["files_read", "say"]
 
 
 async def test_what_is_beyond_the_strict_subset_is_a_hint():

@@ -125,6 +125,7 @@ async def test_a_conversation_is_sent_in_its_words():
         (ToolChoice("auto"), ["add", "say"], []),
         (ToolChoice("required"), ["add", "say"], ["ignored_parameter"]),
         (ToolChoice("required", "say"), ["say"], ["ignored_parameter"]),
+        (ToolChoice("auto", allowed=("say",)), ["say"], []),
     ],
 )
 async def test_what_can_be_said_of_the_choice_is_said_by_the_tools(choice, names, noted):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmgate.bench import loading
 from llmgate.errors import ConfigError, UnknownName
@@ -36,14 +37,12 @@ def test_a_file_is_a_suite_of_its_name(tmp_path):
 
 
 def test_yaml_says_the_same(tmp_path):
-    yaml = pytest.importorskip("yaml")
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump([CASE]), encoding="utf-8")
     assert loading.load(str(path)) == loading.load(suite(tmp_path, CASE))
 
 
 def test_what_looks_like_a_date_in_yaml_is_a_text(tmp_path):
-    pytest.importorskip("yaml")
     path = tmp_path / "mine.yaml"
     path.write_text(
         "- id: one\n"
@@ -55,7 +54,6 @@ def test_what_looks_like_a_date_in_yaml_is_a_text(tmp_path):
 
 
 def test_the_example_of_the_documentation_is_a_suite(tmp_path):
-    pytest.importorskip("yaml")
     text = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
     path = tmp_path / "mine.yaml"
     path.write_text(text.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
@@ -132,7 +130,6 @@ def test_what_is_no_suite_at_all_is_refused(tmp_path, content, said):
 
 @pytest.mark.parametrize(("content", "said"), [("a: [", "not valid YAML"), ("a: 1", "a list")])
 def test_what_is_no_suite_in_yaml_is_refused(tmp_path, content, said):
-    pytest.importorskip("yaml")
     path = tmp_path / "mine.yml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=said):

@@ -1,4 +1,4 @@
-"""`llmgate chat` in a pipe, and in a real terminal: history, several lines, Ctrl-C."""
+"""`llmgate chat --no-agent` in a pipe, and in a real terminal: history, several lines, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from engines import needs_engine
 
 pytestmark = needs_engine
-CHAT = [sys.executable, "-m", "llmgate", "chat"]
+CHAT = [sys.executable, "-m", "llmgate", "chat", "--no-agent"]
 
 
 def test_a_conversation_in_a_pipe(tmp_path):

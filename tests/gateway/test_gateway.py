@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from scripted_models import FakeClock, model_of
 
 from llmgate.backends.scripted import ScriptedBackend
 from llmgate.config import ModelSettings, Settings
@@ -79,6 +80,23 @@ async def test_there_is_one_retry_and_then_an_error_with_the_text(how):
     assert caught.value.text == BAD
     assert caught.value.status == 422
     assert len(backend.prompts) == 2
+
+
+@pytest.mark.parametrize(
+    ("times", "answers"), [(0, (BAD,)), (2, (BAD, BAD, GOOD)), (2, (BAD, BAD, BAD))]
+)
+async def test_an_answer_is_asked_for_again_as_often_as_the_model_allows(times, answers):
+    backend = ScriptedBackend([*answers, GOOD], caps=Caps(grammar=False))
+    clock = FakeClock()
+    gateway = Gateway({"m": model_of("m", backend, clock=clock, corrections=times)}, clock=clock)
+    if answers[-1] == GOOD:
+        completion = await gateway.complete(ask(tools=(TOOL,)))
+        assert json.loads(completion.message.tool_calls[0].arguments) == {"n": 5}
+        assert codes(completion) == ["constraint", "retried"]
+    else:
+        with pytest.raises(OutputError):
+            await gateway.complete(ask(tools=(TOOL,)))
+    assert len(backend.prompts) == len(answers)
 
 
 async def test_a_stream_that_has_begun_is_not_retried():

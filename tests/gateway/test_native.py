@@ -201,6 +201,18 @@ async def test_calls_where_none_is_allowed():
     assert (await answer(gateway, request)).message.content == "Yes."
 
 
+@HOW
+async def test_a_call_that_is_not_among_the_allowed_ones_is_asked_for_again(stream):
+    say = made(("say", '{"text": "Hi"}'))
+    request = ask(tools=(ADD, SAY), tool_choice=ToolChoice("required", allowed=("add",)))
+    gateway, backend = gateway_of(say, GOOD)
+    assert called(await answer(gateway, request, stream)) == [("add", '{"n": 5}')]
+    assert "the function to call is 'add', not 'say'" in backend.requests[-1].messages[-1].content
+    gateway, _ = gateway_of(say, say)
+    with pytest.raises(OutputError, match="the function to call is 'add', not 'say'"):
+        await answer(gateway, request, stream)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -78,17 +79,46 @@ def test_tool_choice(choice, expected):
     assert decode(tools=[TOOL, OTHER], tool_choice=choice).request.tool_choice == expected
 
 
-def test_allowed_tools_are_the_only_ones_left():
+def allowed_tools(*names, **fields):
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"tools": tools, **fields}}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_allowed_tools_are_chosen_from_a_list_that_stays_whole(mode):
+    request = decode(
+        tools=[TOOL, OTHER], tool_choice=allowed_tools("g", "g", mode=mode)
+    ).request
+    assert [tool.name for tool in request.tools] == ["f", "g"]
+    assert request.tool_choice == ToolChoice(mode, allowed=("g",))
+
+
+def test_the_flat_form_of_allowed_tools_is_understood():
     choice = {
         "type": "allowed_tools",
-        "allowed_tools": {
-            "mode": "required",
-            "tools": [{"type": "function", "function": {"name": "g"}}],
-        },
+        "mode": "required",
+        "tools": [{"type": "function", "name": "g"}],
     }
     request = decode(tools=[TOOL, OTHER], tool_choice=choice).request
-    assert [tool.name for tool in request.tools] == ["g"]
-    assert request.tool_choice == ToolChoice("required")
+    assert request.tool_choice == ToolChoice("required", allowed=("g",))
+
+
+@pytest.mark.parametrize(
+    ("choice", "param", "said"),
+    [
+        (allowed_tools("f", "z"), ".tools[1]", "there is no function 'z'"),
+        (allowed_tools(), ".tools", "must name a function"),
+        (allowed_tools("f", mode="none"), ".mode", "'none' is not one of"),
+        (allowed_tools("f", mode=3), ".mode", "3 is not one of"),
+        (allowed_tools(tools="f"), ".tools", "must name a function"),
+        (allowed_tools(tools=[{"type": "function"}]), ".tools[0]", "names no function"),
+        ({"type": "allowed_tools", "allowed_tools": 5}, "", "must be an object"),
+    ],
+)
+def test_a_choice_of_allowed_tools_that_can_not_be_used_is_named(choice, param, said):
+    with pytest.raises(RequestError, match=re.escape(said)) as caught:
+        decode(tools=[TOOL, OTHER], tool_choice=choice)
+    assert caught.value.param == f"tool_choice.allowed_tools{param}"
 
 
 def test_legacy_functions():

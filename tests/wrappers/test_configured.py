@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
-from llmgate.errors import ConfigError, MissingPackage
+from llmgate.errors import ConfigError
 from llmgate.types import Message, Request, Tool, ToolCall
 from llmgate.wrappers import configured
 from llmgate.wrappers.configured import source
@@ -166,8 +165,7 @@ def test_files_are_found_in_the_users_folder(tmp_path):
     assert configured.read("mine", None) is None
 
 
-def test_yaml_is_read_where_the_package_is_there(tmp_path):
-    pytest.importorskip("yaml")
+def test_yaml_says_the_same(tmp_path):
     folder = tmp_path / "wrappers"
     folder.mkdir()
     (folder / "mine.yml").write_text('user_start: "U:"\nassistant_start: "A:"\npost_prompt:\n')
@@ -176,14 +174,6 @@ def test_yaml_is_read_where_the_package_is_there(tmp_path):
     assert Template("mine", text).write(Request("m", HELLO[1:]), "", "") == "U:HiA:"
     (folder / "mine.yml").write_text("a: [b")
     with pytest.raises(ConfigError, match=r"mine\.yml: is not valid YAML"):
-        configured.read("mine", tmp_path)
-
-
-def test_yaml_without_the_package_names_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "wrappers").mkdir()
-    (tmp_path / "wrappers" / "mine.yaml").write_text("{}")
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'llmgate\[yaml\]'"):
         configured.read("mine", tmp_path)
 
 

@@ -163,8 +163,8 @@ class OpenAIServer(ChatServer):
         if len(body.get("stop") or ()) > 4:
             return "Invalid 'stop': array too long.", {"param": "stop"}
         called = [c for m in body["messages"] for c in m.get("tool_calls", ())]
-        for one in [*body.get("tools", ()), *called, body.get("tool_choice")]:
-            name = one["function"]["name"] if isinstance(one, dict) else "none"
+        for one in [*body.get("tools", ()), *called, *_chosen(body.get("tool_choice"))]:
+            name = one["function"]["name"]
             if not re.fullmatch("[a-zA-Z0-9_-]{1,64}", name):
                 return f"Invalid name: string {name!r} does not match pattern", {"param": "tools"}
         form = body.get("response_format") or {}
@@ -176,6 +176,13 @@ class OpenAIServer(ChatServer):
             if one.get("strict") and (problem := beyond(schema)):
                 return f"Invalid schema: {problem}", {"param": "response_format"}
         return None
+
+
+def _chosen(choice: Any) -> list[dict[str, Any]]:
+    """The functions that a choice names."""
+    if not isinstance(choice, dict):
+        return []
+    return choice["allowed_tools"]["tools"] if choice["type"] == "allowed_tools" else [choice]
 
 
 class AzureServer(OpenAIServer):

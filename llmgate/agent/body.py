@@ -1,0 +1,96 @@
+"""What an agent is put together from: its memory, its functions, and what it thinks with."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmgate.agent import prompt
+from llmgate.agent.functions.approval import Approvals
+from llmgate.agent.functions.fetching import Fetcher
+from llmgate.agent.functions.files import Sandbox
+from llmgate.agent.functions.spec import Function
+from llmgate.agent.kept import Kept
+from llmgate.agent.window import Fitter
+from llmgate.memory import names
+from llmgate.memory.archival import Archival
+from llmgate.memory.core import Core, agent_author
+from llmgate.memory.recall import Recall
+from llmgate.types import Note, Prompt, Tool
+
+if TYPE_CHECKING:
+    from llmgate.agent.home import Home
+
+# How many prompts are kept to be looked at, with what the model wrote.
+_EXCHANGES = 2
+
+
+class Body:
+    """One agent, opened: what it has is as `kept.state` says."""
+
+    functions: Mapping[str, Function]
+    tools: tuple[Tool, ...]
+    core: Core
+    archival: Archival
+
+    def __init__(self, home: Home, kept: Kept) -> None:
+        settings = home.settings.agent
+        self.home = home
+        self.kept = kept
+        self.settings = settings
+        self.recall = Recall(home.records, kept.name)
+        self.approvals = Approvals(home.records, kept.name, settings.approvals)
+        self.fitter = Fitter(home.gateway, settings, clock=home.now)
+        self.files = Sandbox(Path(settings.files)) if settings.files else None
+        self.web = Fetcher(settings.private_addresses)
+        self.exchanges: deque[tuple[Prompt, str]] = deque(maxlen=_EXCHANGES)
+        # What was found to be wrong, to be told with the next step.
+        self.notes: list[Note] = []
+        self.assemble()
+
+    def assemble(self) -> None:
+        """Take memory and functions from the state, which may have changed."""
+        state = self.kept.state
+        self.core = Core(self.home.records, state.blocks, by=agent_author(state.name))
+        self.archival = Archival(
+            self.home.open_collection, state.name, sources=state.sources, embed=self.home.embed
+        )
+        known = self.home.functions
+        self.functions = {name: known[name] for name in state.functions if name in known}
+        self.tools = prompt.sorted_tools(each.tool for each in self.functions.values())
+        for name in state.functions:
+            if name not in known:
+                message = f"the function {name!r} is not there any more: the agent goes without it"
+                self.notes.append(Note("missing", message))
+
+    @property
+    def model(self) -> str:
+        """The name of the model that it thinks with."""
+        chosen = self.kept.state.model or self.settings.model
+        return chosen or next(iter(self.home.settings.models))
+
+    async def head(self) -> tuple[str, dict[str, int]]:
+        """The head of its prompts for the core memory of now, and the edits that are in it."""
+        # Counted first: an edit that comes between is told of once too often, not never.
+        ids = self.core.ids.items()
+        seen = {label: await self.home.records.end(names.history(each)) for label, each in ids}
+        blocks = await self.core.blocks()
+        counts = prompt.Counts()
+        if self.settings.layout == "memgpt":
+            recall = sum((await self.recall.counts()).values())
+            counts = prompt.Counts(recall, await self.archival.size())
+        text = prompt.head(
+            self.kept.state.system,
+            blocks,
+            layout=self.settings.layout,
+            counts=counts,
+            now=self.home.now(),
+        )
+        return text, seen
+
+    def take_notes(self) -> tuple[Note, ...]:
+        """What is to be told, once."""
+        notes, self.notes = tuple(self.notes), []
+        return notes

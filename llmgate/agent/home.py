@@ -1,0 +1,207 @@
+"""What agents stand on: the gateway that asks models, the store, and the vectors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from llmgate import config, storage
+from llmgate.agent.functions.approval import Approvals
+from llmgate.agent.functions.loading import load
+from llmgate.agent.kept import read_state
+from llmgate.agent.runner import Runner
+from llmgate.agent.state import AgentState
+from llmgate.config import Settings
+from llmgate.errors import UnknownModel
+from llmgate.gateway import Gateway
+from llmgate.memory.agents import agents, forget
+from llmgate.storage import Records
+
+if TYPE_CHECKING:
+    from llmgate.agent.functions.spec import Function
+    from llmgate.memory.embedding import Embedder
+    from llmgate.storage.passages import Vectors, VectorStore
+
+OpenCollection = Callable[[str], Awaitable["Vectors"]]
+Clock = Callable[[], datetime]
+# Libraries whose models make vectors in this process, as in "fastembed:NAME".
+LOCAL = ("fastembed", "sentence-transformers")
+
+
+class Home:
+    """Where agents live. Made by `open`, and closed by leaving its `async with`.
+
+    `functions` are all that agents may have, `warnings` say what is wrong with some.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        gateway: Gateway,
+        records: Records,
+        *,
+        open_collection: OpenCollection | None = None,
+        functions: Mapping[str, Function],
+        warnings: tuple[str, ...] = (),
+        embed: Embedder | None = None,
+        clock: Clock | None = None,
+        owned: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self.records = records
+        self.functions = functions
+        self.warnings = warnings
+        self.embed = embed
+        self._clock = clock
+        self._owned = list(owned)
+        self._open_collection = open_collection
+        self._vectors: VectorStore | None = None
+        self._opening = asyncio.Lock()
+        # The agents that are being run here: they can't be run twice at a time.
+        self.running: set[str] = set()
+        self.runner = Runner.here()
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        gateway: Gateway | None = None,
+        records: Records | None = None,
+        open_collection: OpenCollection | None = None,
+        clock: Clock | None = None,
+    ) -> Home:
+        """A home as `settings` describe it; what is given is used in place of what they name.
+
+        What was given is not closed with it. Raises `ConfigError` and `StorageError`.
+        """
+        functions, warnings = load(settings.user_folder)
+        owned: list[Callable[[], Awaitable[None]]] = []
+        try:
+            if gateway is None:
+                gateway = Gateway.open(settings)
+                owned.append(gateway.aclose)
+            embed = _embedder(gateway, settings.agent.embedding)
+            if records is None:
+                records = await storage.open(config.storage_url(settings))
+                owned.append(records.close)
+            rules = Approvals(records, "", settings.agent.approvals)
+            warnings += tuple(
+                f"agent.approvals: {pattern!r} is no function that there is"
+                for pattern in rules.strangers(functions)
+            )
+        except BaseException:
+            for close in owned:
+                await close()
+            raise
+        return cls(
+            settings,
+            gateway,
+            records,
+            open_collection=open_collection,
+            functions=functions,
+            warnings=warnings,
+            embed=embed,
+            clock=clock,
+            owned=owned,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of what was opened. Closing again does nothing."""
+        owned, self._owned = self._owned, []
+        vectors, self._vectors = self._vectors, None
+        try:
+            if vectors is not None:
+                await vectors.close()
+        finally:
+            for close in owned:
+                await close()
+
+    def now(self) -> datetime:
+        """The time, in the zone of this machine."""
+        return self._clock() if self._clock else datetime.now().astimezone()
+
+    async def vectors(self) -> VectorStore:
+        """The store of all passages, opened at its first use."""
+        async with self._opening:
+            if self._vectors is None:
+                from llmgate.storage.vectors import open_vector_store
+
+                self._vectors = await open_vector_store(config.vectors_url(self.settings))
+            return self._vectors
+
+    async def open_collection(self, name: str) -> Vectors:
+        """The passages of that name."""
+        if self._open_collection is not None:
+            return await self._open_collection(name)
+        return await (await self.vectors()).open(name)
+
+    async def agents(self) -> tuple[str, ...]:
+        """The names of all agents."""
+        return tuple(await agents(self.records))
+
+    async def sources(self) -> tuple[str, ...]:
+        """The names of the sources that agents can attach."""
+        prefix = "source/"
+        found = await (await self.vectors()).collections(prefix)
+        return tuple(name.removeprefix(prefix) for name in found)
+
+    async def latest(self) -> str | None:
+        """The agent that was used last, None where there is none."""
+        states = [await self.state(name) for name in await self.agents()]
+        return max(states, key=_used).name if states else None
+
+    async def state(self, name: str) -> AgentState:
+        """What is kept of an agent. Raises `UnknownAgent` with the known ones."""
+        return await read_state(self.records, name)
+
+    async def delete(self, name: str) -> None:
+        """Take an agent away with all that only it has; what it shares with others stays.
+
+        Raises `UnknownAgent`.
+        """
+        await self.state(name)
+        collection = f"agent/{name}"
+        if self._open_collection is None:
+            await (await self.vectors()).drop(collection)
+        else:
+            passages = await self.open_collection(collection)
+            async for page in passages.all():
+                await passages.delete(*(passage.id for passage in page))
+        await forget(self.records, name)
+
+
+def _used(state: AgentState) -> datetime:
+    return state.used_at or state.created_at
+
+
+def _embedder(gateway: Gateway, name: str | None) -> Embedder | None:
+    """What makes vectors: a configured model, or one in this process."""
+    if name is None:
+        return None
+    from llmgate.memory.embedding import local_embedder
+
+    try:
+        gateway.check(name)
+    except UnknownModel as error:
+        if name.partition(":")[0] in LOCAL:
+            return local_embedder(name)
+        error.message = f"agent.embedding: {error.message}"
+        raise
+    return partial(gateway.embed, name)

@@ -1,0 +1,137 @@
+"""An agent's state and window, held here as they are stored: both change together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from llmgate.agent.state import SCHEMA, AgentState
+from llmgate.agent.steps import Step
+from llmgate.errors import AgentBusy, Conflict, NewerStore, StoreCorrupt, UnknownAgent
+from llmgate.memory import names
+from llmgate.memory.agents import agents
+from llmgate.memory.conversation import Conversation, Logged, Summary, Window
+from llmgate.memory.steps_log import StepsLog
+from llmgate.storage import Document, Records, Transaction
+from llmgate.types import Message
+
+# What is added to a conversation: of which kind it is, and the message.
+Added = tuple[str, Message]
+
+
+class Kept:
+    """One agent as it is stored. `load` first: everything else stands on it."""
+
+    state: AgentState
+    window: Window
+    logged: tuple[Logged, ...]
+    summary: Summary | None
+
+    def __init__(self, records: Records, name: str, clock: Callable[[], datetime]) -> None:
+        self.records = records
+        self.name = name
+        self.now = clock
+        self.conversation = Conversation(records, name, clock=clock)
+        self.steps = StepsLog(records, name)
+        self._stale = True
+
+    async def load(self) -> None:
+        """Read all of it, unless nothing has changed since. Raises `UnknownAgent`."""
+        state = await read_state(self.records, self.name)
+        if self._stale or state.revision != self.state.revision:
+            self.window, self.logged, self.summary = await self.conversation.load()
+        self.state = state
+        self._stale = False
+
+    def forget(self) -> None:
+        """Something went wrong on the way to the store: what is held here may not be there."""
+        self._stale = True
+
+    async def commit(
+        self,
+        state: AgentState,
+        *added: Added,
+        step: Step | None = None,
+        window: Window | None = None,
+        summary: Summary | None = None,
+        amended: tuple[tuple[int, Message], ...] = (),
+        retracted: tuple[int, ...] = (),
+    ) -> None:
+        """Store changes in one transaction. `window` is the new one, with its `summary` if any.
+
+        Raises `AgentBusy` if the stored agent is not the one that is held here, and what the
+        store raises; then nothing of it has happened.
+        """
+        state = msgspec.structs.replace(state, revision=self.state.revision + 1, used_at=self.now())
+        logged: tuple[Logged, ...] = ()
+        self._stale = True
+        try:
+            async with self.records.transaction() as tx:
+                await self._check(tx)
+                tx.put(names.state(self.name), msgspec.to_builtins(state))
+                for position, message in amended:
+                    await self.conversation.amend(tx, position, message)
+                if retracted:
+                    await self.conversation.retract(tx, *retracted)
+                if added:
+                    logged = await self.conversation.append(tx, *added)
+                if summary is not None and window is not None:
+                    number = await self.conversation.add_summary(tx, summary)
+                    window = msgspec.structs.replace(window, summary=number)
+                if window is not None:
+                    self.conversation.put_window(tx, window)
+                if step is not None:
+                    await self.steps.append(tx, step)
+        except Conflict as error:
+            raise busy(self.name) from error
+        self.state = state
+        if amended or retracted:
+            return  # what is held here is read again
+        self.logged += logged
+        if window is not None:
+            self.window = window
+            self.summary = summary or self.summary
+            self.logged = tuple(each for each in self.logged if each.position >= window.start)
+        self._stale = False
+
+    async def _check(self, tx: Transaction) -> None:
+        """That nobody else has written the agent since it was read here."""
+        document = await tx.get(names.state(self.name))
+        if document is None:
+            raise UnknownAgent(self.name, ())
+        if document.value.get("revision") != self.state.revision:
+            raise busy(self.name)
+
+
+async def read_state(records: Records, name: str) -> AgentState:
+    """The state of an agent. Raises `UnknownAgent` with the known ones, and `StorageError`."""
+    names.check_name(name)
+    document = await records.get(names.state(name))
+    if document is None:
+        raise UnknownAgent(name, await agents(records))
+    return state_of(document)
+
+
+def state_of(document: Document) -> AgentState:
+    """The state in a document. Raises `NewerStore` and `StoreCorrupt`."""
+    value = document.value
+    number = value.get("schema") if isinstance(value, dict) else None
+    if isinstance(number, int) and number > SCHEMA:
+        raise NewerStore(
+            f"{document.key} was written by a newer llmgate (schema {number}, here {SCHEMA}).",
+            hint="Update llmgate: nothing was changed.",
+        )
+    try:
+        return msgspec.convert(value, AgentState)
+    except msgspec.ValidationError as error:
+        raise StoreCorrupt(f"{document.key} is not the state of an agent: {error}.") from error
+
+
+def busy(name: str) -> AgentBusy:
+    """What is raised where somebody else goes on with the agent."""
+    return AgentBusy(
+        f"the agent {name!r} was changed by another program meanwhile.",
+        hint="Only one at a time can run it: close the other one, then try again.",
+    )

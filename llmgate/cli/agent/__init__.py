@@ -1,0 +1,1 @@
+"""The terminal of an agent: `llmgate chat`, but for `--no-agent`."""

@@ -1,0 +1,199 @@
+"""A person and an agent at a terminal: messages, commands, Ctrl-C, timed heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from llmgate.agent import Alert, Heartbeat, Login, UserMessage
+from llmgate.cli.agent import commands
+from llmgate.cli.agent.display import Display
+from llmgate.cli.interrupts import interrupts
+from llmgate.errors import LlmgateError
+
+if TYPE_CHECKING:
+    from llmgate.agent import Agent, Event, Step
+    from llmgate.cli.agent.editor import Editor
+
+_STOPPED = "Stopped. An empty line goes on with it, /undo takes it back."
+
+
+class Reader(Protocol):
+    """Where messages come from."""
+
+    multiline: bool
+
+    async def read(self) -> str | None:
+        """The next message, None at the end."""
+        ...
+
+
+class Session:
+    """Talks with one agent until the person leaves. `editor` is None where nobody can be asked."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        display: Display,
+        reader: Reader,
+        *,
+        editor: Editor | None = None,
+    ) -> None:
+        self.agent = agent
+        self.display = display
+        self.reader = reader
+        self.editor = editor
+        self.leaving = False
+        self.failed = False
+        self._beating: asyncio.Task[None] | None = None
+
+    async def run(self, *, new: bool, first: bool) -> bool:
+        """Converse until /exit or the end of the input; whether every turn went well.
+
+        A `new` agent says the first words, unless the person goes `first`.
+        """
+        if self.agent.pending and not (new and first):
+            if not new:
+                self.display.line("Going on where the last session was interrupted.", style="dim")
+            await self.turn(self.agent.run(None, watch=self.display))
+        if not new and not self.agent.pending:
+            await self.agent.tell(Login())
+        self._start_heartbeats()
+        try:
+            while not self.leaving and (line := await self._read()) is not None:
+                await self._take(line)
+        finally:
+            await self._stop_heartbeats()
+        return not self.failed
+
+    async def send(self, event: Event) -> None:
+        """Let something happen to the agent and show what comes of it."""
+        await self.turn(self.agent.run(event, watch=self.display))
+
+    async def heartbeat(self) -> None:
+        """Wake the agent up."""
+        await self.send(Heartbeat())
+
+    async def warn_of_memory(self) -> None:
+        """Tell the agent that its window is nearly full."""
+        await self.send(Alert(self.agent.pressure_text))
+
+    async def turn(self, steps: AsyncGenerator[Step, None]) -> None:
+        """Show steps as they come. Ctrl-C stops them; what fails is one line."""
+        self.display.begin()
+        showing = asyncio.create_task(self._show(steps))
+        with interrupts(showing):
+            try:
+                await showing
+            except asyncio.CancelledError:
+                if not showing.cancelled():
+                    showing.cancel()
+                    raise
+                self.display.end()
+                self.display.line(_STOPPED, style="dim")
+            except LlmgateError as error:
+                self.failed = True
+                self.display.end()
+                self.display.error(error, "/retry asks again.")
+            else:
+                self.display.end()
+
+    async def again(self) -> None:
+        """What /retry does: ask again where asking failed, else answer the last message anew."""
+        if self.agent.pending:
+            await self.turn(self.agent.run(None, watch=self.display))
+        else:
+            await self.turn(self.agent.retry(watch=self.display))
+
+    async def _show(self, steps: AsyncGenerator[Step, None]) -> None:
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                self.display.step(step)
+
+    async def _read(self) -> str | None:
+        while True:
+            self.display.behind = self.editor is not None
+            try:
+                return await self.reader.read()
+            except KeyboardInterrupt:
+                if self.agent.running:
+                    await self._stop_heartbeats()
+                    self._start_heartbeats()
+                    self.display.line("Stopped the heartbeat.", style="dim")
+                else:
+                    self.display.line("(Ctrl-D or /exit leaves)", style="dim")
+            except EOFError:
+                return None
+            finally:
+                self.display.behind = False
+
+    async def _take(self, line: str) -> None:
+        """A line of the person: a command, a message, or a wish to go on."""
+        text = line.strip()
+        if text.startswith("/"):
+            await commands.run(self, text)
+        elif text.startswith("!"):
+            self.display.line(
+                "! runs nothing here. Commands begin with /, see /help; to say it, put a space and "
+                "other words before it.",
+                style="yellow",
+            )
+        elif text:
+            await self.send(UserMessage(line.strip("\n")))
+        elif self.agent.pending:
+            await self.turn(self.agent.run(None, watch=self.display))
+        elif self.editor is not None:
+            self.display.line("(an empty line says nothing; /help lists the commands)", style="dim")
+
+    def _start_heartbeats(self) -> None:
+        if self.agent.home.settings.agent.heartbeat_minutes is not None:
+            self._beating = asyncio.create_task(self._beat())
+
+    async def _stop_heartbeats(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._beating
+            self._beating = None
+
+    async def _beat(self) -> None:
+        """Show what the agent does when it wakes by itself."""
+        while True:
+            try:
+                async with contextlib.aclosing(self.agent.heartbeats(watch=self.display)) as steps:
+                    async for step in steps:
+                        self.display.step(step)
+                        if step.next is None or step.stopped:
+                            self.display.end()
+            except LlmgateError as error:
+                self.display.error(error)
+
+
+async def converse(
+    agent: Agent,
+    *,
+    new: bool,
+    first: bool,
+    json: bool,
+    debug: bool,
+    interactive: bool,
+    folder: Path | None,
+) -> bool:
+    """Talk with an agent on standard input and output; whether every turn went well."""
+    from llmgate.cli.agent.display import JsonDisplay
+    from llmgate.cli.agent.lines import PipedLines
+
+    display = JsonDisplay(debug=debug) if json else Display(debug=debug)
+    if not interactive:
+        return await Session(agent, display, PipedLines()).run(new=new, first=True)
+    from llmgate.cli.agent.approving import TerminalApprover
+    from llmgate.cli.agent.completion import completing
+    from llmgate.cli.agent.editor import Editor
+
+    editor = Editor(folder, completing(agent))
+    display.approver = TerminalApprover(editor, display)
+    session = Session(agent, display, editor, editor=editor)
+    return await session.run(new=new, first=first)

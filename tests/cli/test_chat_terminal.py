@@ -1,0 +1,365 @@
+"""`llmgate chat` in a real pseudo-terminal: streaming, Ctrl-C, kill -9, several lines, narrow."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+pytest.importorskip("pexpect", reason="there are no pseudo-terminals here")
+pytest.importorskip("pyte")
+if sys.platform == "win32":
+    pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
+
+from slow_model import HOLD, SlowModel, called, said
+from terminals import CHAT, Terminal
+
+
+@pytest.fixture
+def model():
+    running = SlowModel()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def folder(tmp_path, model):
+    """Where everything is kept; its configuration has the slow model."""
+    write_settings(tmp_path, model)
+    return tmp_path
+
+
+@pytest.fixture
+def chat(folder):
+    """Opens terminals, and closes them in the end."""
+    opened = []
+
+    def open_one(*arguments, **options):
+        env = {
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_DATA_HOME": str(folder / "data"),
+            **options.pop("env", {}),
+        }
+        opened.append(Terminal(*CHAT, *arguments, folder=folder, env=env, **options))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
+
+
+def write_settings(folder, model, more=""):
+    (folder / "llmgate.toml").write_text(
+        model.settings
+        + '[storage]\nurl = "sqlite:store.db"\nvectors = "sqlite:vectors.db"\n'
+        + more
+    )
+
+
+def test_a_new_agent_says_the_first_words_and_is_resumed(chat, model):
+    model.answers = [said("Hello, I am here.", thoughts="Somebody comes."), said("Bo, then.")]
+    screen = chat()
+    text = screen.wait_for_prompt()
+    assert "New agent agent: preset memgpt_chat" in text
+    assert "💭 Somebody comes.\n🤖 Hello, I am here.\n" in text
+    assert "[1,000 tokens in · 90 % cached · 40 out" in text
+    assert "🤖 Bo, then." in screen.enter("I am Bo.")
+    screen.press("ctrl-d")
+    assert screen.ended() == 0
+    again = chat()
+    text = again.wait_for_prompt()
+    assert "New agent" not in text
+    assert "Hello" not in text
+    model.answers = [said("Welcome back.")]
+    again.enter("It is me.")
+    asked = [
+        json.loads(m["content"]) for m in model.requests[-1]["messages"] if m["role"] == "user"
+    ]
+    assert [event["type"] for event in asked] == ["login", "user_message", "login", "user_message"]
+    assert asked[-1]["message"] == "It is me."
+    again.type("/exit\r")
+    assert again.ended() == 0
+
+
+def test_what_it_says_appears_while_it_is_written(chat, model):
+    model.answers = [
+        said("On", "ce \\u00e9\\ud83d", HOLD, "\\ude00 upon", HOLD, " a time.", thoughts="A tale.")
+    ]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("Tell me.\r")
+    screen.wait_for("💭 A tale.\n🤖 Once é")
+    assert "upon" not in screen.text
+    model.go_on.set()
+    screen.wait_for("🤖 Once é😀 upon")
+    assert " a time." not in screen.text
+    model.go_on.set()
+    text = screen.wait_for("🤖 Once é😀 upon a time.\n[")
+    assert text.count("Once") == 1
+
+
+def test_ctrl_c_stops_the_answer_which_can_be_gone_on_with(chat, model):
+    model.answers = [said("One ", "two ", HOLD, "three"), said("All of it.")]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("Count.\r")
+    screen.wait_for("One two")
+    screen.press("ctrl-c")
+    screen.wait_for("Stopped. An empty line goes on with it")
+    assert model.left.wait(10)
+    assert "🤖 All of it." in screen.enter("")
+    asked = model.requests[-1]["messages"]
+    assert sum("Count." in (message["content"] or "") for message in asked) == 1
+    screen.press("ctrl-c")
+    screen.wait_for("Ctrl-D or /exit leaves")
+    screen.press("ctrl-d")
+    assert screen.ended() == 0
+
+
+def test_killed_in_the_middle_of_an_answer_it_goes_on_where_it_was(chat, model):
+    model.answers = [
+        called("core_memory_append", ['{"name": "human", "content": "Name: Bo", '
+               '"request_heartbeat": true}']),
+        said("Hello ", HOLD, "Bo."),
+        said("Hello again, Bo."),
+    ]  # fmt: skip
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("My name is Bo.\r")
+    screen.wait_for("🤖 Hello")
+    screen.kill()
+    again = chat()
+    text = again.wait_for_prompt()
+    assert "Going on where the last session was interrupted." in text
+    assert "🤖 Hello again, Bo." in text
+    assert "Name: Bo" in again.enter("/memory")
+    # The message was not lost and is not there twice, and neither is the edit.
+    last = model.requests[-1]["messages"]
+    assert sum("My name is Bo." in (message["content"] or "") for message in last) == 1
+    assert re.search(r"2 +.*agent agent +append", again.enter("/memory log human"))
+    assert not re.search(r"\n3 +", again.enter("/memory log human"))
+
+
+def test_a_failing_model_is_one_line_and_can_be_asked_again(chat, model):
+    model.answers = [500, said("Now it works.")]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    text = screen.enter("Hello?")
+    assert "/retry asks again." in text
+    assert "Traceback" not in text
+    assert "🤖 Now it works." in screen.enter("/retry")
+    assert len(model.requests) == 2
+
+
+def test_several_lines_by_hand_and_by_the_command(chat, model):
+    model.answers = [said("One."), said("Two.")]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("first")
+    screen.press("alt-enter")
+    screen.type("second\r")
+    screen.wait_for("🤖 One.")
+    assert "Several lines: on" in screen.enter("//")
+    screen.type("third\rfourth")
+    screen.press("alt-enter")
+    screen.wait_for("🤖 Two.")
+    said_to_it = [
+        json.loads(message["content"])["message"]
+        for message in model.requests[-1]["messages"]
+        if message["role"] == "user" and "user_message" in message["content"]
+    ]
+    assert said_to_it == ["first\nsecond", "third\nfourth"]
+    screen.wait_for_prompt()
+    screen.type("//")
+    screen.press("alt-enter")
+    screen.wait_for("Several lines: off.")
+
+
+def test_commands_and_what_stands_behind_them_are_completed(chat, model):
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("/mem")
+    screen.wait_for("/memorywarning")
+    screen.wait_for("warn it that its window is nearly full")
+    screen.type("\b" * 4 + "/summ")
+    screen.press("tab")
+    screen.wait_for("> /summarize")
+    screen.press("ctrl-u")
+    screen.type("/memory log hu")
+    screen.press("tab")
+    screen.wait_for("> /memory log human")
+    screen.press("enter")
+    screen.wait_for("characters", behind="/memory log human")
+    # A message gets no menu.
+    screen.type("and /sum")
+    screen.wait_for("> and /sum")
+    assert "/summarize" not in screen.wait_for("and /sum").rsplit("and /sum", 1)[1]
+
+
+def test_the_up_key_brings_earlier_lines_back_in_a_later_session(chat, model):
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.enter("/nothing")
+    screen.press("ctrl-d")
+    screen.ended()
+    again = chat("--first")
+    again.wait_for_prompt()
+    again.press("up")
+    again.wait_for("> /nothing")
+
+
+def test_a_narrow_terminal_that_changes_its_size(chat, model):
+    model.answers = [
+        called("conversation_search", ['{"query": "' + "long " * 40 + '", '
+               '"request_heartbeat": true}']),
+        said("word " * 30),
+        said("Wide again."),
+    ]  # fmt: skip
+    screen = chat("--first", columns=28, rows=20)
+    screen.wait_for_prompt()
+    text = screen.enter("Hello!")
+    assert "Traceback" not in text
+    calls = [line for line in text.splitlines() if "conversation_search" in line]
+    assert len(calls) == 1
+    assert calls[0].endswith("…")
+    assert text.replace("\n", "").count("word ") >= 29
+    screen.resize(90, 30)
+    assert "🤖 Wide again." in screen.enter("And now?")
+    screen.resize(20, 8)
+    screen.type("/mem")
+    screen.wait_for("> /mem")
+    screen.press("ctrl-u")
+    screen.press("ctrl-d")
+    assert screen.ended() == 0
+
+
+def test_text_of_the_model_cannot_move_the_cursor_or_turn_into_markup(chat, model):
+    model.answers = [
+        said(
+            "\\u001b[2J\\u001b]0;owned\\u0007[red]x[/red] :smile: \\u202ereversed\\u009b31m",
+            thoughts="\x1b[31mthought\x1b[0m\x07",
+        ),
+        called("core_memory_append", [json.dumps({"name": "\x1b[2Jhuman", "content": "\x9b2Ja"})]),
+        said("Over."),
+    ]  # fmt: skip
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    text = screen.enter("Say it.")
+    assert "[2J]0;owned[red]x[/red] :smile: reversed31m" in text
+    assert "thought[0m" in text
+    screen.enter("And that.")
+    screen.enter("/dumpraw")
+    screen.enter("/raw")
+    for injected in (b"\x1b[2J", b"\x1b]0;owned", b"\x1b[31mthought", b"\xc2\x9b", b"\x9b2J"):
+        assert injected not in screen.written
+    assert "\u202e" not in screen.written.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    "env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}]
+)
+def test_words_stand_in_for_icons_where_they_are_not_wanted(chat, model, env):
+    model.answers = [
+        called("core_memory_append", ['{"name": "human", "content": "x", ',
+               '"request_heartbeat": true}'], thoughts="Keep it."),
+        said("Done: \\u00e9."),
+    ]  # fmt: skip
+    screen = chat("--first", env=env)
+    screen.wait_for(">")
+    screen.type("Keep x.\r")
+    text = screen.wait_for("tokens/s")
+    assert "thinks: Keep it." in text
+    assert "calls: core_memory_append(" in text
+    assert "   ok: " in text
+    assert "says: Done: " in text
+    assert not re.search("[💭🤖🧠🟢]", text)
+    # No colours: numbers 30 to 49 and 90 to 107 of SGR.
+    colours = rb"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|4[0-9]|9[0-7]|10[0-7])(?:;[0-9;]*)?m"
+    assert not re.search(colours, screen.written)
+
+
+def test_a_question_before_a_function_that_may_do_harm(chat, model, folder):
+    (folder / "files").mkdir()
+    (folder / "files" / "a.txt").write_text("one\n")
+    write_settings(folder, model, '[agent]\npreset = "memgpt_extras"\nfiles = "files"\n')
+    append = ['{"filename": "a.txt", "content": "two", "request_heartbeat": true}']
+    model.answers = [
+        called("append_to_text_file", append), said("Not done."),
+        called("append_to_text_file", append), said("Done."),
+        called("append_to_text_file", append), said("Done again."),
+    ]  # fmt: skip
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("Write.\r")
+    screen.wait_for('content = "two"')
+    screen.wait_for("[n]ever:")
+    screen.type("x\r")
+    screen.wait_for("Please answer with o, s, a, d or n.")
+    screen.type("d\r")
+    screen.wait_for("🤖 Not done.")
+    assert (folder / "files" / "a.txt").read_text() == "one\n"
+    screen.wait_for_prompt()
+    screen.type("Do it.\r")
+    screen.wait_for("[n]ever:", behind="Do it.")
+    screen.type("always\r")
+    screen.wait_for("🤖 Done.")
+    screen.wait_for_prompt()
+    # Now it is not asked about any more.
+    assert "🤖 Done again." in screen.enter("Once more.")
+    assert (folder / "files" / "a.txt").read_text() == "one\ntwo\ntwo\n"
+    assert re.search(r"allow append_to_text_file", screen.enter("/approve"))
+
+
+def test_ctrl_c_at_a_question_stops_the_agent_and_nothing_is_done(chat, model, folder):
+    (folder / "files").mkdir()
+    (folder / "files" / "a.txt").write_text("one\n")
+    write_settings(folder, model, '[agent]\npreset = "memgpt_extras"\nfiles = "files"\n')
+    append = ['{"filename": "a.txt", "content": "two", "request_heartbeat": true}']
+    model.answers = [called("append_to_text_file", append), said("Well.")]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("Write.\r")
+    screen.wait_for("[n]ever:")
+    screen.press("ctrl-c")
+    screen.wait_for("Stopped.")
+    assert (folder / "files" / "a.txt").read_text() == "one\n"
+    # What was left is a call: the question comes again.
+    screen.type("\r")
+    screen.wait_for("[n]ever:", behind="Stopped.")
+    screen.type("never\r")
+    screen.wait_for("🤖 Well.")
+    assert (folder / "files" / "a.txt").read_text() == "one\n"
+
+
+def test_timed_heartbeats_appear_above_the_line_that_is_being_written(chat, model, folder):
+    write_settings(folder, model, "[agent]\nheartbeat_minutes = 0.02\n")
+    model.answers = [said("Tick."), said("Tack.")]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("half a li")
+    screen.wait_for("🤖 Tick.")
+    screen.wait_for("> half a li", behind="🤖 Tick.")
+    screen.wait_for("🤖 Tack.")
+    screen.wait_for("> half a li", behind="🤖 Tack.")
+    assert "💓 timed heartbeat" in screen.text
+
+
+def test_a_question_at_a_heartbeat_keeps_the_line_that_is_being_written(chat, model, folder):
+    (folder / "files").mkdir()
+    (folder / "files" / "a.txt").write_text("one\n")
+    write_settings(
+        folder,
+        model,
+        '[agent]\nheartbeat_minutes = 0.03\npreset = "memgpt_extras"\nfiles = "files"\n',
+    )
+    append = ['{"filename": "a.txt", "content": "two"}']
+    model.answers = [called("append_to_text_file", append)]
+    screen = chat("--first")
+    screen.wait_for_prompt()
+    screen.type("half a li")
+    screen.wait_for("[n]ever:")
+    screen.type("once\r")
+    screen.wait_for("> half a li", behind="[n]ever:")
+    assert (folder / "files" / "a.txt").read_text() == "one\ntwo\n"
