@@ -162,9 +162,10 @@ class AgentSettings(msgspec.Struct, frozen=True):
     one that makes vectors for archival memory (None: it is searched by text alone). `preset`,
     `persona` and `human` are those of new agents, `name` is the agent that `llmgate chat` wakes.
 
-    `window` is in tokens (None: all of the model's context), `reply_tokens` of them are kept for
-    the answer; above the share `pressure` of it the agent is warned, and what does not fit is
-    summarised. `chain_limit` is how many times the model may be asked for one event, `retries`
+    `window` is in tokens (None: all of the model's context), `reply_tokens` of them, but at most an
+    eighth, are kept for the answer; above the share `pressure` of it the agent is warned, and what
+    does not fit is summarised. `thoughts`: it thinks before each call, where the model's options
+    do not say otherwise. `chain_limit` is how many times the model may be asked for one event, `retries`
     how often it may answer with what can't be used. `first_message` asks a new agent to begin by
     saying something. `layout` is `cached` for prompts that grow only at their end, `memgpt` for
     the old ones. `heartbeat_minutes` wakes an idle agent (None: never).
@@ -186,6 +187,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     chain_limit: Positive = 20
     retries: Count = 2
     first_message: bool = True
+    thoughts: bool = True
     layout: Literal["cached", "memgpt"] = "cached"
     heartbeat_minutes: Seconds | None = None
     files: str | None = None

@@ -21,6 +21,7 @@ def _no_settings_of_this_machine(tmp_path_factory):
             patch.delenv(name)
         patch.setenv("LLMGATE_DISCOVER", "off")
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
         yield
 
 

@@ -21,11 +21,17 @@ def test_with_no_file_the_shipped_model_is_configured(tmp_path, monkeypatch):
 def test_the_shipped_models_facts_stand_where_its_settings_say_nothing():
     model = config.with_facts(config.ModelSettings(wrapper="airoboros"))
     assert model.sampling.temperature == 0.0
-    assert model.options == {"indent": 0, "section_separators": False}
+    assert model.options == {
+        "indent": 0,
+        "inner_thoughts": "off",
+        "section_separators": False,
+    }
     chosen = config.ModelSettings(
         wrapper="chatml", options={"indent": 4}, sampling=Sampling(temperature=0.5)
     )
-    assert config.with_facts(chosen) == chosen
+    known = config.with_facts(chosen)
+    assert known.options == {"indent": 4, "inner_thoughts": "off"}
+    assert known.sampling.temperature == 0.5
     # It has no template of its own, so that what it was trained on takes that place.
     assert config.with_facts(config.ModelSettings()).wrapper == "chatml"
     other = config.ModelSettings(path="other.gguf")

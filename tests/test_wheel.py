@@ -34,6 +34,10 @@ def test_the_wheel_has_templates_grammars_and_the_model(wheel):
         "llmgate/templates/chatml.jinja",
         "llmgate/grammars/json.gbnf",
         "llmgate/data/llmgate-tiny.gguf",
+        "llmgate/data/presets/memgpt_chat.yaml",
+        "llmgate/data/system_prompts/memgpt_chat.txt",
+        "llmgate/data/personas/starter.txt",
+        "llmgate/data/humans/basic.txt",
         "llmgate/py.typed",
     ):
         assert wanted in names

@@ -1,7 +1,7 @@
 """An agent with tiered memory: it thinks with any model of the gateway, and forgets nothing.
 
 async with await Home.open(settings) as home:
-    agent = await Agent.create(home, "ann", human="My name is Bo.")
+    agent = await Agent.create(home, "ann", blocks={"human": "He is called Bo."})
     async for step in agent.run(UserMessage("Hello!")):
         print(step.said)
 """

@@ -17,7 +17,7 @@ from llmgate.agent.events import Event, Heartbeat
 from llmgate.agent.following import PRESSURE
 from llmgate.agent.heartbeats import seconds_to_wait
 from llmgate.agent.home import Home
-from llmgate.agent.kept import Kept
+from llmgate.agent.kept import Kept, check_free
 from llmgate.agent.state import AgentState
 from llmgate.agent.steps import Step
 from llmgate.agent.watch import Watch
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from llmgate.memory.conversation import Conversation, Summary
     from llmgate.memory.core import Core
     from llmgate.memory.recall import Recall
+
+_MOMENT = 0.5
 
 
 class Agent:
@@ -276,36 +278,39 @@ class Agent:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """The agent as it is stored now, for this task alone. Raises `AgentBusy`."""
-        task = asyncio.current_task()
-        if self._holder is not None and self._holder is task:
-            raise AgentBusy(
-                f"the agent {self.name!r} is in the middle of a run.",
-                hint="Take its steps to their end first, or close the iterator.",
-            )
-        async with self._lock:
+        await self._acquire()
+        try:
             if self.name in self.home.running:
                 raise AgentBusy(f"the agent {self.name!r} is run by another object of this home.")
-            self._holder = task
+            self._holder = asyncio.current_task()
             self.home.running.add(self.name)
             try:
                 before = self._kept.state
                 await self._kept.load()
-                self._check_free()
+                check_free(self.state, self.home.runner)
                 if _made_of(before) != _made_of(self.state):
                     self._body.assemble()
                 yield
             finally:
                 self.home.running.discard(self.name)
                 self._holder = None
+        finally:
+            self._lock.release()
 
-    def _check_free(self) -> None:
-        """Raise `AgentBusy` while another process that lives is in the middle of something."""
-        runner = self.state.pending.runner if self.state.pending else None
-        if runner is not None and runner != self.home.runner and runner.lives():
+    async def _acquire(self) -> None:
+        """Wait for other tasks. Raises `AgentBusy` where a task would wait for itself."""
+        if self._holder is None or self._holder is not asyncio.current_task():
+            await self._lock.acquire()
+            return
+        try:
+            # An iterator that was left in the middle is closed by Python in a moment.
+            async with asyncio.timeout(_MOMENT):
+                await self._lock.acquire()
+        except TimeoutError:
             raise AgentBusy(
-                f"the agent {self.name!r} is being run by another program (process {runner.pid}).",
-                hint="Only one at a time can run it: close the other one, or wait.",
-            )
+                f"the agent {self.name!r} is in the middle of a run.",
+                hint="Take its steps to their end first, or close the iterator.",
+            ) from None
 
     def _check_between_calls(self) -> None:
         if self.state.pending is not None and self.state.pending.phase != "think":

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from llmgate.agent import prompt
+import msgspec
+
+from llmgate.agent import explaining, prompt
 from llmgate.agent.functions.approval import Approvals
 from llmgate.agent.functions.fetching import Fetcher
 from llmgate.agent.functions.files import Sandbox
-from llmgate.agent.functions.spec import Function
+from llmgate.agent.functions.spec import HEARTBEAT, Function
 from llmgate.agent.kept import Kept
 from llmgate.agent.window import Fitter
 from llmgate.memory import names
 from llmgate.memory.archival import Archival
+from llmgate.memory.blocks import Block
 from llmgate.memory.core import Core, agent_author
 from llmgate.memory.recall import Recall
+from llmgate.memory.text import storable
 from llmgate.types import Note, Prompt, Tool
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ class Body:
         )
         known = self.home.functions
         self.functions = {name: known[name] for name in state.functions if name in known}
-        self.tools = prompt.sorted_tools(each.tool for each in self.functions.values())
+        self.tools = prompt.sorted_tools(_lenient(one.tool) for one in self.functions.values())
         for name in state.functions:
             if name not in known:
                 message = f"the function {name!r} is not there any more: the agent goes without it"
@@ -71,12 +75,15 @@ class Body:
         chosen = self.kept.state.model or self.settings.model
         return chosen or next(iter(self.home.settings.models))
 
-    async def head(self) -> tuple[str, dict[str, int]]:
-        """The head of its prompts for the core memory of now, and the edits that are in it."""
+    async def head(self, room: int | None = None) -> tuple[str, dict[str, int]]:
+        """The head of its prompts for the core memory of now, and the edits that are in it.
+
+        With `room` no more characters of the core memory are in it, and what is missing is said.
+        """
         # Counted first: an edit that comes between is told of once too often, not never.
         ids = self.core.ids.items()
         seen = {label: await self.home.records.end(names.history(each)) for label, each in ids}
-        blocks = await self.core.blocks()
+        blocks = cut(await self.core.blocks(), room)
         counts = prompt.Counts()
         if self.settings.layout == "memgpt":
             recall = sum((await self.recall.counts()).values())
@@ -90,7 +97,43 @@ class Body:
         )
         return text, seen
 
+    def prompts(self) -> dict[str, Any] | None:
+        """The last two prompts, as `llmgate cache explain` reads them; None before the second."""
+        if len(self.exchanges) < 2:
+            return None
+        (before, _), (after, _) = self.exchanges
+        return explaining.kept(storable(before.text), storable(after.text))
+
     def take_notes(self) -> tuple[Note, ...]:
         """What is to be told, once."""
         notes, self.notes = tuple(self.notes), []
         return notes
+
+
+def _lenient(tool: Tool) -> Tool:
+    """The tool with a default for the heartbeat: a call that forgets it is not refused for that."""
+    properties = tool.parameters.get("properties", {})
+    if HEARTBEAT not in properties:
+        return tool
+    known = {**properties, HEARTBEAT: {**properties[HEARTBEAT], "default": False}}
+    return msgspec.structs.replace(tool, parameters={**tool.parameters, "properties": known})
+
+
+def cut(blocks: Sequence[Block], room: int | None) -> tuple[Block, ...]:
+    """The blocks with no more characters than that in all; the longest lose most."""
+    if room is None or sum(len(block.value) for block in blocks) <= room:
+        return tuple(blocks)
+    # As many for each as it has, up to a number that is the same for all.
+    left, share = room, 0
+    for number, length in enumerate(sorted(len(block.value) for block in blocks)):
+        share = left // (len(blocks) - number)
+        left -= min(length, share)
+    return tuple(_cut(block, share) for block in blocks)
+
+
+def _cut(block: Block, most: int) -> Block:
+    if len(block.value) <= most:
+        return block
+    missing = len(block.value) - most
+    mark = f"[{missing} more characters do not fit in here: shorten this block]"
+    return msgspec.structs.replace(block, value=f"{block.value[:most]}\n{mark}")

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
 from llmgate import resources
 from llmgate.agent import presets
+from llmgate.agent.functions.patterns import Pattern
 from llmgate.agent.functions.spec import Function, Rule
-from llmgate.agent.state import AgentState
-from llmgate.errors import ConfigError
+from llmgate.agent.kept import state_of
+from llmgate.errors import ConfigError, LlmgateError
 from llmgate.memory import names
 from llmgate.memory.agents import agents as agent_names
 from llmgate.storage import Records
@@ -23,6 +25,7 @@ from llmgate.storage.passages import VectorStore
 
 # Where a text is from that comes with llmgate, in place of its path.
 SHIPPED = "llmgate"
+_STRICT: tuple[Rule, ...] = ("allow", "ask", "deny")
 
 
 class AgentEntry(msgspec.Struct, frozen=True):
@@ -71,12 +74,17 @@ class SourceEntry(msgspec.Struct, frozen=True):
 
 
 class FunctionEntry(msgspec.Struct, frozen=True):
-    """A function, what is asked before it runs, and the presets that have it."""
+    """A function, whether it may run, and the presets that have it.
+
+    `approval` holds for calls that none of `unless` says something else of, such as
+    `http_request(method=GET): allow`.
+    """
 
     name: str
     description: str
     source: str
     approval: Rule
+    unless: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
 
 
@@ -90,9 +98,9 @@ async def agents(records: Records) -> tuple[AgentEntry, ...]:
             found.append(AgentEntry(name, messages=messages, problem="its state is missing"))
             continue
         try:
-            state = msgspec.convert(document.value, AgentState)
-        except msgspec.ValidationError as error:
-            found.append(AgentEntry(name, messages=messages, problem=f"its state: {error}"))
+            state = state_of(document)
+        except LlmgateError as error:
+            found.append(AgentEntry(name, messages=messages, problem=str(error)))
             continue
         found.append(
             AgentEntry(
@@ -175,18 +183,37 @@ def functions(
     all_presets: Iterable[PresetEntry] = (),
     rules: Mapping[str, Rule] | None = None,
 ) -> tuple[FunctionEntry, ...]:
-    """All functions, by name; `rules` are those of `agent.approvals`."""
+    """All functions, by name; `rules` are those of `agent.approvals`.
+
+    Raises `ConfigError` for a rule that can't be read.
+    """
+    patterns = {Pattern.parse(text): rule for text, rule in (rules or {}).items()}
     presets_ = tuple(all_presets)
     return tuple(
         FunctionEntry(
             name,
             function.tool.description,
             function.source or SHIPPED,
-            (rules or {}).get(name, function.default),
+            _rule(patterns, name, function.default),
+            tuple(
+                f"{pattern}: {rule}"
+                for pattern, rule in patterns.items()
+                if pattern.arguments and fnmatchcase(name, pattern.name)
+            ),
             tuple(preset.name for preset in presets_ if name in preset.functions),
         )
         for name, function in sorted(known.items())
     )
+
+
+def _rule(patterns: Mapping[Pattern, Rule], name: str, default: Rule) -> Rule:
+    """What holds for a function whatever its arguments are."""
+    matching = [
+        (pattern.weight, _STRICT.index(rule))
+        for pattern, rule in patterns.items()
+        if pattern.matches(name, {})
+    ]
+    return _STRICT[max(matching)[1]] if matching else default
 
 
 def _source(path: Path, kind: resources.Kind) -> str:

@@ -43,8 +43,8 @@ class _Head:
         self._body = body
         self.edits: dict[str, int] | None = None
 
-    async def text(self) -> str:
-        text, self.edits = await self._body.head()
+    async def text(self, room: int | None = None) -> str:
+        text, self.edits = await self._body.head(room)
         return text
 
 

@@ -24,6 +24,9 @@ class Context(msgspec.Struct, frozen=True):
     something, `pause` stops timed heartbeats for minutes, and `ask` sends a message to a
     configured model (None: the one meant for that) and waits for its answer. `files` is the
     folder for text files, `web` what fetches pages; None where there is none.
+
+    A function that is not `async` runs in a thread: there the methods of all these return what
+    an `async` function would await.
     """
 
     name: str

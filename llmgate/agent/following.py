@@ -73,7 +73,8 @@ async def go_on(
             runner=pending.runner,
         )
     state = msgspec.structs.replace(state, steps=step.number, pending=left)
-    await body.kept.commit(state, *messages, step=step, window=window)
+    prompts = body.prompts() if left is None else None
+    await body.kept.commit(state, *messages, step=step, window=window, prompts=prompts)
     return step
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from llmgate import config, storage
 from llmgate.agent.functions.approval import Approvals
 from llmgate.agent.functions.loading import load
-from llmgate.agent.kept import read_state
+from llmgate.agent.kept import busy, check_free, read_state
 from llmgate.agent.runner import Runner
 from llmgate.agent.state import AgentState
 from llmgate.config import Settings
@@ -86,7 +86,7 @@ class Home:
             if gateway is None:
                 gateway = Gateway.open(settings)
                 owned.append(gateway.aclose)
-            embed = _embedder(gateway, settings.agent.embedding)
+            embed = _embedder(gateway, settings.agent.embedding, owned)
             if records is None:
                 records = await storage.open(config.storage_url(settings))
                 owned.append(records.close)
@@ -174,9 +174,12 @@ class Home:
     async def delete(self, name: str) -> None:
         """Take an agent away with all that only it has; what it shares with others stays.
 
-        Raises `UnknownAgent`.
+        Raises `UnknownAgent`, and `AgentBusy` while somebody runs it.
         """
-        await self.state(name)
+        state = await self.state(name)
+        check_free(state, self.runner)
+        if name in self.running:
+            raise busy(name)
         collection = f"agent/{name}"
         if self._open_collection is None:
             await (await self.vectors()).drop(collection)
@@ -191,17 +194,25 @@ def _used(state: AgentState) -> datetime:
     return state.used_at or state.created_at
 
 
-def _embedder(gateway: Gateway, name: str | None) -> Embedder | None:
-    """What makes vectors: a configured model, or one in this process."""
+def _embedder(
+    gateway: Gateway, name: str | None, owned: list[Callable[[], Awaitable[None]]]
+) -> Embedder | None:
+    """What makes vectors: a configured model, or one in this process, to be closed as `owned`."""
     if name is None:
         return None
-    from llmgate.memory.embedding import local_embedder
-
     try:
         gateway.check(name)
     except UnknownModel as error:
-        if name.partition(":")[0] in LOCAL:
-            return local_embedder(name)
-        error.message = f"agent.embedding: {error.message}"
-        raise
+        if name.partition(":")[0] not in LOCAL:
+            error.message = f"agent.embedding: {error.message}"
+            raise
+        from llmgate.memory.embedding import local_embedder
+
+        embedder = local_embedder(name)
+
+        async def close() -> None:
+            embedder.close()
+
+        owned.append(close)
+        return embedder
     return partial(gateway.embed, name)

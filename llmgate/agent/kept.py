@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
+from llmgate.agent.runner import Runner
 from llmgate.agent.state import SCHEMA, AgentState
 from llmgate.agent.steps import Step
 from llmgate.errors import AgentBusy, Conflict, NewerStore, StoreCorrupt, UnknownAgent
@@ -14,6 +16,7 @@ from llmgate.memory import names
 from llmgate.memory.agents import agents
 from llmgate.memory.conversation import Conversation, Logged, Summary, Window
 from llmgate.memory.steps_log import StepsLog
+from llmgate.memory.text import storable
 from llmgate.storage import Document, Records, Transaction
 from llmgate.types import Message
 
@@ -58,13 +61,18 @@ class Kept:
         summary: Summary | None = None,
         amended: tuple[tuple[int, Message], ...] = (),
         retracted: tuple[int, ...] = (),
+        prompts: Any = None,
     ) -> None:
         """Store changes in one transaction. `window` is the new one, with its `summary` if any.
+
+        `prompts` are the last ones, kept for others to look at.
 
         Raises `AgentBusy` if the stored agent is not the one that is held here, and what the
         store raises; then nothing of it has happened.
         """
         state = msgspec.structs.replace(state, revision=self.state.revision + 1, used_at=self.now())
+        if summary is not None:
+            summary = msgspec.structs.replace(summary, text=storable(summary.text))
         logged: tuple[Logged, ...] = ()
         self._stale = True
         try:
@@ -82,6 +90,8 @@ class Kept:
                     window = msgspec.structs.replace(window, summary=number)
                 if window is not None:
                     self.conversation.put_window(tx, window)
+                if prompts is not None:
+                    tx.put(names.system(f"prompts/{self.name}"), prompts)
                 if step is not None:
                     await self.steps.append(tx, step)
         except Conflict as error:
@@ -101,7 +111,7 @@ class Kept:
         document = await tx.get(names.state(self.name))
         if document is None:
             raise UnknownAgent(self.name, ())
-        if document.value.get("revision") != self.state.revision:
+        if document.value.get("revision", 0) != self.state.revision:
             raise busy(self.name)
 
 
@@ -127,6 +137,16 @@ def state_of(document: Document) -> AgentState:
         return msgspec.convert(value, AgentState)
     except msgspec.ValidationError as error:
         raise StoreCorrupt(f"{document.key} is not the state of an agent: {error}.") from error
+
+
+def check_free(state: AgentState, runner: Runner) -> None:
+    """Raise `AgentBusy` while somebody else who lives is in the middle of something with it."""
+    other = state.pending.runner if state.pending else None
+    if other is not None and other != runner and other.lives():
+        raise AgentBusy(
+            f"the agent {state.name!r} is being run by another program (process {other.pid}).",
+            hint="Only one at a time can run it: close the other one, or wait.",
+        )
 
 
 def busy(name: str) -> AgentBusy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from llmgate.agent.body import Body
@@ -64,16 +66,17 @@ async def _told(body: Body, state: AgentState, alerts: tuple[Alert, ...]) -> Cha
 
 async def _unseen(body: Body, state: AgentState) -> dict[str, list[Edit]]:
     """The edits behind those that the model knows of, by the labels of their blocks."""
-    found = {}
-    for label, block in state.blocks.items():
-        log, after = names.history(block), state.seen.get(label, 0)
-        entries = await body.home.records.read(log, after=after)
-        if entries:
-            found[label] = [
-                msgspec.convert({**entry.value, "number": entry.position}, Edit)
-                for entry in entries
-            ]
-    return found
+    logs = await asyncio.gather(
+        *(
+            body.home.records.read(names.history(block), after=state.seen.get(label, 0))
+            for label, block in state.blocks.items()
+        )
+    )
+    return {
+        label: [msgspec.convert({**each.value, "number": each.position}, Edit) for each in entries]
+        for label, entries in zip(state.blocks, logs, strict=True)
+        if entries
+    }
 
 
 def _alert(label: str, by: str, text: str) -> Alert:

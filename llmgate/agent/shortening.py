@@ -6,11 +6,12 @@ What is left out is said in its place. The JSON of events, results and arguments
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from llmgate.memory.conversation import Logged
 from llmgate.types import Message, ToolCall
 
 # Shorter than this a text is not worth cutting: what is said of the cut is as long.
@@ -19,12 +20,45 @@ _LEAST = 24
 _EXPLAINED = 400
 # So many characters are needed to say that something is left out.
 _NOTED = 40
+# The keys, quotes and notes around the texts in an object, for each of them.
+_FRAME = 120
+_MEMBERS = 8
 # Of what is kept, the beginning gets this share and the end the rest.
 _BEGINNING = 2 / 3
 # How much less is kept of each text, from one try to the next.
 _LESS = 0.7
 
 Count = Callable[[str], Awaitable[int]]
+
+
+class Shown:
+    """How messages stand in the prompt: as they were stored, unless they are too long for it.
+
+    What was found out of a message is kept, for as long as the message is the same.
+    """
+
+    def __init__(self) -> None:
+        self._limit = 0
+        self._known: dict[int, tuple[Message, Message]] = {}
+
+    def __call__(self, entry: Logged) -> Message:
+        """The message as it is to be sent, once it was prepared."""
+        known = self._known.get(entry.position)
+        return entry.message if known is None else known[1]
+
+    async def prepare(self, logged: Sequence[Logged], limit: int, count: Count) -> None:
+        """Shorten those of the messages that have more than `limit` tokens."""
+        if limit != self._limit:
+            self._known.clear()
+            self._limit = limit
+        for entry in logged:
+            message = entry.message
+            known = self._known.get(entry.position)
+            if known is None or (known[0] is not message and known[0] != message):
+                shown = message
+                if not fits_surely(message, limit):
+                    shown = await within(message, limit, count)
+                self._known[entry.position] = message, shown
 
 
 async def within(message: Message, limit: int, count: Count) -> Message:
@@ -110,23 +144,28 @@ def _arguments(call: ToolCall, keep: int) -> str:
 
 
 def _object(value: dict[str, Any], keep: int) -> str:
-    """The JSON text of an object with shorter strings; of a part of it, if that is not enough."""
-    text = _dumped({key: _value(item, keep) for key, item in value.items()})
-    while len(text) > 2 * keep + _LEAST and keep > _LEAST:
-        keep = int(keep * _LESS)
-        text = _dumped({key: _value(item, keep) for key, item in value.items()})
-    if len(text) <= 2 * keep + 4 * _LEAST:
+    """The JSON text of an object whose long members share what is kept.
+
+    Where it has so many members that this is not enough, it is the beginning of the text.
+    """
+    long = sum(len(_text(item)) > _LEAST + _NOTED for item in value.values())
+    each = max(_LEAST, keep // max(1, long))
+    text = _dumped({key: _value(item, each) for key, item in value.items()})
+    # Quotes inside of quotes take more room than they did.
+    if len(text) <= 2 * keep + min(1 + long, _MEMBERS) * _FRAME:
         return text
     return _dumped({"shortened": cut(text, keep)})
 
 
 def _value(value: Any, keep: int) -> Any:
-    if isinstance(value, str):
-        return cut(value, keep)
-    if isinstance(value, (list, dict)):
-        text = _dumped(value)
-        return value if len(text) <= keep else cut(text, keep)
-    return value
+    text = _text(value)
+    if len(text) <= keep or not isinstance(value, (str, list, dict)):
+        return value
+    return cut(text, keep)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _dumped(value)
 
 
 def _decoded(text: str) -> dict[str, Any] | None:

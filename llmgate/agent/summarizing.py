@@ -23,6 +23,7 @@ from llmgate.errors import (
 )
 from llmgate.gateway import Gateway
 from llmgate.memory.conversation import Logged
+from llmgate.memory.text import storable
 from llmgate.types import Message, Note, Request, Sampling, ToolChoice
 
 # How often the model is asked for one compaction, at most.
@@ -200,7 +201,7 @@ class Summarizer:
             raise
         except LlmgateError as error:
             raise _Failed(f"because the model failed ({error.message})") from error
-        text = _cleaned(completion.message.content or "")
+        text = _cleaned(storable(completion.message.content or ""))
         if completion.finish == "length":
             text = _ended(text)
         if (wrong := _wrong(text)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import string
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from llmgate.agent.body import Body
 from llmgate.agent.compacting import fit
 from llmgate.agent.watch import Watch
 from llmgate.errors import ContextOverflow
-from llmgate.memory.text import storable_message
+from llmgate.memory.text import storable, storable_message
 from llmgate.types import Completion, Delta, Message, Note, Request, ToolChoice
 
 # Some templates take ids of exactly nine letters and digits, and none minds them.
@@ -100,8 +101,22 @@ def _kept_as(completion: Completion) -> Message:
                 last, error="the answer was cut off at its greatest length: write less at a time"
             )
         calls.append(last)
-    named = tuple(msgspec.structs.replace(call, id=_new_id()) for call in calls)
+    named = tuple(
+        msgspec.structs.replace(call, id=_new_id(), arguments=_whole_characters(call.arguments))
+        for call in calls
+    )
     return storable_message(msgspec.structs.replace(message, tool_calls=named))
+
+
+def _whole_characters(arguments: str) -> str:
+    """The arguments without escapes that stand for half a character: no prompt can have those."""
+    if "\\u" not in arguments:
+        return arguments
+    try:
+        text = json.dumps(json.loads(arguments), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return arguments
+    return arguments if storable(text) == text else storable(text)
 
 
 def _new_id() -> str:

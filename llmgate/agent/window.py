@@ -10,13 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
 from llmgate.agent.cutting import Plan, calls_of, cuts_of, first_that, last_exchange
 from llmgate.agent.prompt import Parts, request, sorted_tools
-from llmgate.agent.shortening import fits_surely, within
-from llmgate.agent.summarizing import Summarizer
+from llmgate.agent.shortening import Shown
+from llmgate.agent.summarizing import Summarized, Summarizer
 from llmgate.config import AgentSettings
 from llmgate.errors import ContextOverflow
 from llmgate.gateway import Gateway
@@ -26,22 +27,32 @@ from llmgate.types import Message, Note, Request, Tool, Usage
 
 # What is taken for the window where nobody knows it.
 _UNKNOWN = 8192
-# The answer gets this part of a small window, and the summary this one, at most so many tokens.
-_ANSWER = 4
+# No more than this part of a window is kept for the answer, and for the summary, which has at
+# most so many tokens.
+_ANSWER = 8
 _SUMMARY, _LONGEST_SUMMARY = 8, 768
+# This part of a window is for the conversation, if need be at the expense of core memory, of which
+# so many characters or none are shown.
+_CONVERSATION, _LEAST_ROOM = 8, 64
 # A message longer than this part of the room for messages is shortened, and never below so much.
 _MESSAGE, _SHORTEST = 2, 24
 # What is left of the window after a backend has refused a prompt that should have fitted.
 _LESS, _TIMES = 0.8, 4
+# After so many failures to summarise in a row, only each time of this number is one tried.
+_FAILURES, _AGAIN = 2, 8
 
-Head = Callable[[], Awaitable[str]]
+
+class Head(Protocol):
+    """Makes the head of the core memory of now, with at most `room` characters of that memory."""
+
+    def __call__(self, room: int | None = None) -> Awaitable[str]: ...
 
 
 class Fitted(msgspec.Struct, frozen=True):
     """A request whose prompt leaves room for the answer.
 
     `tokens` of `window` are taken by its prompt: counted where `exact`, else at most so many (or
-    about, where nobody can count). `reply` are kept for the answer. `pressure` says that it is
+    about, where nobody can count), and the answer may have `reply`. `pressure` says that it is
     time to warn the agent (once until the next compaction: `Window.alerted`). `compacted` is the
     new window where old turns had to leave it, `summary` what stands for them: both have to be
     stored before the request is sent.
@@ -72,10 +83,13 @@ class Fitter:
         self._measured: Measured | None = None
         self._sent: Request | None = None
         self._refused = 0
+        # How often in a row the model gave no summary.
+        self._failed = 0
+        # How many characters of core memory are shown, if not all.
+        self._room: int | None = None
         # How many tokens of a message are shown, if not as many as usual.
         self._shorter: int | None = None
-        self._shown: dict[int, tuple[Message, Message]] = {}
-        self._shown_for = 0
+        self._shown = Shown()
         self._said: set[str] = set()
         self._tools: tuple[tuple[Tool, ...], tuple[Tool, ...]] = ((), ())
 
@@ -84,7 +98,8 @@ class Fitter:
     ) -> Fitted:
         """The request to send now; turns that do not fit any more are summarised.
 
-        `head` makes the head of the current core memory, which is asked for at a compaction;
+        `head` makes the head of the current core memory, which is asked for at a compaction, and
+        once more with less room for it if it is too large;
         `compacting` is told how many messages are about to be summarised.
         Raises `ContextOverflow` where the head and the tools leave no room for a conversation,
         and `BackendUnreachable` and its like where the model can't be asked for a summary now.
@@ -93,7 +108,7 @@ class Fitter:
         found = await self._tried(parts)
         if found is not None:
             return found
-        return await self._compacted(parts, await head(), compacting, asked_for=False)
+        return await self._compacted(parts, head, compacting, asked_for=False)
 
     async def compact(
         self, parts: Parts, *, head: Head, compacting: Callable[[int], None] | None = None
@@ -102,7 +117,7 @@ class Fitter:
         parts = await self._begin(parts)
         if not cuts_of(parts.logged):
             return None
-        return await self._compacted(parts, await head(), compacting, asked_for=True)
+        return await self._compacted(parts, head, compacting, asked_for=True)
 
     def used(self, fitted: Fitted, usage: Usage) -> None:
         """Learn from what the backend counted: where nobody can count before, that is exact."""
@@ -124,19 +139,20 @@ class Fitter:
 
     @property
     def reply(self) -> int:
-        """The tokens that are kept for the answer."""
+        """The tokens that are kept for the answer: it gets more where the prompt leaves more."""
         return max(1, min(self._settings.reply_tokens, self.window // _ANSWER))
 
     async def _begin(self, parts: Parts) -> Parts:
         """The parts with tools in order, once the model's window is known."""
         if parts.model != self._model:
             # With another model nothing is as it was.
-            self._model, self._context, self._measured, self._refused = parts.model, None, None, 0
+            self._model, self._context, self._measured = parts.model, None, None
+            self._refused = self._failed = 0
             self._shown_at(None)
         if self._tools[0] is not parts.tools:
             self._tools = parts.tools, sorted_tools(parts.tools)
         parts = msgspec.structs.replace(parts, tools=self._tools[1])
-        if self._context is None:
+        if self._measured is None:
             asked = self._request(self._stand_in(parts))
             self._context = (await self._gateway.measure(asked, sys.maxsize)).context
         return parts
@@ -160,15 +176,14 @@ class Fitter:
     async def _compacted(
         self,
         parts: Parts,
-        head: str,
+        head: Head,
         compacting: Callable[[int], None] | None,
         *,
         asked_for: bool,
     ) -> Fitted:
         """The request after as much as it takes has left the window."""
         self._shown_at(None)
-        window = msgspec.structs.replace(parts.window, head=head, alerted=False)
-        parts = msgspec.structs.replace(parts, window=window)
+        parts = await self._headed(parts, head)
         plan = await self._planned(parts, asked_for=asked_for)
         if plan.cut == 0:
             return await self._settled(parts, None)
@@ -179,9 +194,7 @@ class Fitter:
         summarizer = Summarizer(
             self._gateway, parts.model, f"agent/{parts.agent}/summary", window=self.window
         )
-        made = await summarizer.summarize(
-            old, before.text if before else "", limit=plan.summary, answer=self.reply
-        )
+        made = await self._summarized(summarizer, old, before.text if before else "", plan.summary)
         summary = Summary(
             first=before.first if before else old[0].position,
             last=old[-1].position,
@@ -191,10 +204,44 @@ class Fitter:
             hidden=len(old) + (before.hidden if before else 0),
         )
         kept = parts.logged[plan.cut :]
-        window = msgspec.structs.replace(window, start=kept[0].position, summary=None)
+        window = msgspec.structs.replace(
+            parts.window, start=kept[0].position, summary=None, alerted=False
+        )
         parts = msgspec.structs.replace(parts, window=window, logged=kept, summary=summary)
         found = await self._settled(parts, summarizer)
         return msgspec.structs.replace(found, notes=(made.note(len(old)), *found.notes))
+
+    async def _headed(self, parts: Parts, head: Head) -> Parts:
+        """The parts with the head of now, which leaves some of the window to the conversation.
+
+        Where core memory is too large for that, only a part of it is shown: an agent can fill its
+        own memory, and has to be able to shorten it.
+        """
+        most = self._most - self._most // _CONVERSATION
+        text = await head()
+        room = len(text)
+        self._room = None
+        while True:
+            window = msgspec.structs.replace(parts.window, head=text)
+            parts = msgspec.structs.replace(parts, window=window)
+            if room == 0 or await self._size(self._stand_in(parts), most) <= most:
+                return parts
+            room = room // 2 if room > _LEAST_ROOM else 0
+            text = await head(room)
+            self._room = room
+
+    async def _summarized(
+        self, summarizer: Summarizer, old: Sequence[Logged], before: str, limit: int
+    ) -> Summarized:
+        """A summary; a model that gave none the last times is not asked each time."""
+        if self._failed >= _FAILURES and self._failed % _AGAIN:
+            self._failed += 1
+            text = await summarizer.shortened(before, limit)
+            why = "because the model gave none the last times"
+            return Summarized(text, "dropped", why=why)
+        made = await summarizer.summarize(old, before, limit=limit, answer=self.reply)
+        self._failed = 0 if made.calls or made.how != "dropped" else self._failed + 1
+        return made
 
     async def _planned(self, parts: Parts, *, asked_for: bool) -> Plan:
         """Which messages leave, and how long what stands for them may be."""
@@ -280,7 +327,7 @@ class Fitter:
         return msgspec.structs.replace(parts, logged=(), summary=empty)
 
     def _request(self, parts: Parts) -> Request:
-        return request(parts, reply=self.reply, shown=self._as_shown)
+        return request(parts, reply=self.reply, shown=self._shown)
 
     @property
     def _most(self) -> int:
@@ -298,25 +345,10 @@ class Fitter:
     def _shown_at(self, limit: int | None) -> None:
         """Show so many tokens of a message from now on."""
         self._shorter = limit
-        self._shown.clear()
+        self._shown = Shown()
 
     async def _shorten(self, logged: Sequence[Logged]) -> None:
-        """Find out how messages stand in the prompt; those of the turns before are known."""
-        limit = self._message
-        if self._shown_for != limit:
-            self._shown.clear()
-            self._shown_for = limit
-        for entry in logged:
-            kept = self._shown.get(entry.position)
-            if kept is None or (kept[0] is not entry.message and kept[0] != entry.message):
-                message = entry.message
-                if not fits_surely(message, limit):
-                    message = await within(message, limit, self._count)
-                self._shown[entry.position] = entry.message, message
-
-    def _as_shown(self, entry: Logged) -> Message:
-        kept = self._shown.get(entry.position)
-        return entry.message if kept is None else kept[1]
+        await self._shown.prepare(logged, self._message, self._count)
 
     async def _count(self, text: str) -> int:
         return (await self._gateway.count(self._model, text)).tokens
@@ -324,12 +356,14 @@ class Fitter:
     def _fitted(
         self, parts: Parts, asked: Request, measured: Measured, *, pressure: bool = False
     ) -> Fitted:
-        self._sent = asked
+        reply = max(self.reply, min(self._settings.reply_tokens, self.window - measured.tokens))
+        sampling = msgspec.structs.replace(asked.sampling, max_tokens=reply)
+        self._sent = msgspec.structs.replace(asked, sampling=sampling)
         return Fitted(
-            asked,
+            self._sent,
             measured.tokens,
             self.window,
-            self.reply,
+            reply,
             exact=measured.exact,
             pressure=pressure,
             notes=tuple(self._news(parts, measured)),
@@ -349,8 +383,11 @@ class Fitter:
         if self._refused:
             text = f"the model takes less than was told: {self.window} tokens are used of it"
             said.append(("estimated", text))
+        if self._room is not None:
+            text = f"core memory is too large for a window of {self.window} tokens: the model sees"
+            said.append(("trimmed", f"{text} no more than {self._room} characters of it"))
         for entry in parts.logged:
-            if self._as_shown(entry) is not entry.message:
+            if self._shown(entry) is not entry.message:
                 text = f"message {entry.position} is too long for the window: its middle is not"
                 said.append(("trimmed", f"{text} shown to the model"))
         for code, text in said:

@@ -43,8 +43,15 @@ class Events:
             if not self._begun:
                 self._begun = True
                 text = text.removeprefix("\ufeff")
-            *blocks, rest = text.replace("\r\n", "\n").split("\n\n")
+            if "\r" in text:
+                text = text.replace("\r\n", "\n")
             begun = bool(self._data) or self._name != "message"
+            if not begun and text.startswith("data: ") and text.endswith("\n\n"):
+                plain = text[6:-2].split("\n\ndata: ")
+                if text.count("\n") == 2 * len(plain):  # each has one line and an empty one
+                    yield from map(Event, plain)
+                    text = ""
+            *blocks, rest = text.split("\n\n")
             for block in blocks:
                 if block.startswith("data: ") and "\n" not in block and not begun:
                     yield Event(block[6:])  # as nearly all of them are

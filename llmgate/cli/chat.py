@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,12 +56,19 @@ def command(
     import asyncio
     import logging
 
-    settings, chosen = settings_of(config, model, wrapper)
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal has no letters for is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    settings, chosen = settings_of(config, model, wrapper, alone=no_agent)
     logging.basicConfig(
         format="llmgate: %(levelname)s: %(message)s",
         level=logging.DEBUG if debug else logging.WARNING,
     )
-    if debug:
+    if not debug:
+        # Failures of models are told where they are asked.
+        logging.getLogger("llmgate.gateway").setLevel(logging.ERROR)
+    else:
         # What the libraries beneath have to say is about themselves.
         for name in ("asyncio", "httpcore", "httpx"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -86,7 +94,6 @@ def command(
     from llmgate.cli.agent.opening import Wishes
 
     wishes = Wishes(agent, persona, human, preset, chosen)
-    _warn_of_pilot(settings)
     went_well = asyncio.run(
         _converse(settings, wishes, first=first, verify=not no_verify, debug=debug, yes=yes,
                   json=json)
@@ -96,22 +103,31 @@ def command(
 
 
 def settings_of(
-    config: str | None, model: str | None, wrapper: str | None
+    config: str | None, model: str | None, wrapper: str | None, *, alone: bool
 ) -> tuple[Settings, str | None]:
     """The settings, and which of their models was asked for: by its name, or as a file.
 
-    Raises `UnknownName` for what is neither.
+    A file stands `alone`, or before the configured models, which an agent may need too. Raises
+    `UnknownName` for what is neither.
     """
+    import msgspec
+
     if model is None:
         return options.settings_of(config, None, wrapper), None
     path = Path(model).expanduser()
     is_file = path.suffix.lower() == ".gguf" or path.is_file()
     from llmgate import config as configuration
 
-    known = configuration.load(Path(config) if config else None).models
+    configured = configuration.load(Path(config) if config else None)
+    known = configured.models
     named = model in known or any(model in entry.aliases for entry in known.values())
     if is_file and not named:
-        return options.settings_of(config, model, wrapper), None
+        settings = options.settings_of(config, model, wrapper)
+        chosen = next(iter(settings.models))
+        if not alone and configured.source is not None:
+            others = {name: entry for name, entry in known.items() if name != chosen}
+            settings = msgspec.structs.replace(settings, models={**settings.models, **others})
+        return settings, chosen
     settings = options.settings_of(config, None, wrapper)
     if not named and model not in settings.models:
         raise UnknownName("model", model, settings.models, where=" (and there is no such file)")
@@ -141,11 +157,14 @@ async def _converse(
     async with await Home.open(settings) as home:
         for warning in home.warnings:
             say(f"Warning: {warning}")
-        agent, new = await open_agent(home, wishes, may_ask=interactive and not yes)
+        agent = await open_agent(home, wishes, may_ask=interactive and not yes)
+        if (entry := settings.models.get(agent.model)) is not None and _warn_of_pilot(
+            msgspec.structs.replace(settings, models={agent.model: entry})
+        ):
+            say("It can't act as an agent yet. With --no-agent it chats, which it does better.")
         try:
             return await converse(
                 agent,
-                new=new,
                 first=first,
                 json=json,
                 debug=debug,
@@ -164,6 +183,9 @@ def _refuse(because: str, **given: object) -> None:
             raise ConfigError(f"--{option} means nothing with {because}.", hint="Leave one out.")
 
 
-def _warn_of_pilot(settings: Settings) -> None:
-    if warning := options.pilot_warning(settings):
+def _warn_of_pilot(settings: Settings) -> bool:
+    """Say what the model that comes with llmgate is, if it is among the models."""
+    warning = options.pilot_warning(settings)
+    if warning:
         click.secho(warning, dim=True, err=True)
+    return warning is not None

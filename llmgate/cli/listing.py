@@ -139,7 +139,7 @@ def functions(config: str | None, as_json: bool) -> None:
             (
                 entry.name,
                 options.shortened(entry.description, _SHOWN),
-                entry.approval,
+                "; ".join((entry.approval, *entry.unless)),
                 entry.source,
             )
             for entry in found

@@ -11,7 +11,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from click._termui_impl import ProgressBar
+
     from llmgate.storage import Records
+    from llmgate.storage.passages import VectorStore
 
 _URL = click.option(
     "--url",
@@ -19,6 +22,11 @@ _URL = click.option(
     help="The store, as in sqlite:llmgate.db (default: LLMGATE_STORAGE_URL, then [storage] url).",
 )
 _CONFIG = click.option("--config", metavar="FILE", help="Configuration (default: llmgate.toml).")
+_VECTORS = click.option(
+    "--vectors",
+    is_flag=True,
+    help="The store of passages (default: LLMGATE_VECTORS_URL, then [storage] vectors).",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -29,12 +37,13 @@ def command() -> None:
 
 @command.command("health")
 @_URL
+@_VECTORS
 @_CONFIG
 @_JSON
-def health(url: str | None, config: str | None, as_json: bool) -> None:
+def health(url: str | None, vectors: bool, config: str | None, as_json: bool) -> None:
     """Look through everything that is stored. Exits with 1 if something is wrong."""
 
-    async def look(records: Records) -> None:
+    async def look(records: Records | VectorStore) -> None:
         found = await records.health()
         if as_json:
             _print_json(found)
@@ -45,34 +54,44 @@ def health(url: str | None, config: str | None, as_json: bool) -> None:
         if not found.ok:
             raise click.exceptions.Exit(1)
 
-    _with_store(url, config, look)
+    _with_either(url, vectors, config, look)
 
 
 @command.command("stats")
 @_URL
+@_VECTORS
 @_CONFIG
 @_JSON
-def stats(url: str | None, config: str | None, as_json: bool) -> None:
+def stats(url: str | None, vectors: bool, config: str | None, as_json: bool) -> None:
     """Count what is stored."""
 
-    async def count(records: Records) -> None:
+    async def count(records: Records | VectorStore) -> None:
         found = await records.stats()
         if as_json:
             _print_json(found)
             return
         for name in found.__struct_fields__:
-            click.echo(f"{name:10} {getattr(found, name)}")
+            click.echo(f"{name:11} {getattr(found, name)}")
 
-    _with_store(url, config, count)
+    _with_either(url, vectors, config, count)
 
 
 @command.command("ls")
 @click.argument("prefix", default="")
 @_URL
+@_VECTORS
 @_CONFIG
 @_JSON
-def ls(prefix: str, url: str | None, config: str | None, as_json: bool) -> None:
-    """List documents and logs, or those whose names begin with PREFIX."""
+def ls(prefix: str, url: str | None, vectors: bool, config: str | None, as_json: bool) -> None:
+    """List documents and logs, or those whose names begin with PREFIX.
+
+    With --vectors, the collections of passages.
+    """
+
+    async def collections(store: VectorStore) -> None:
+        for name in await store.collections(prefix):
+            async with await store.open(name) as opened:
+                _line("collection", name, await opened.size(), as_json)
 
     async def listed(records: Records) -> None:
         after = ""
@@ -86,27 +105,32 @@ def ls(prefix: str, url: str | None, config: str | None, as_json: bool) -> None:
                 _line("log", log, await records.end(log), as_json)
             after = page[-1]
 
-    _with_store(url, config, listed)
+    if vectors:
+        _with_vectors(url, config, collections)
+    else:
+        _with_store(url, config, listed)
 
 
 @command.command("backup")
 @click.argument("path", required=False)
 @_URL
+@_VECTORS
 @_CONFIG
-def backup(path: str | None, url: str | None, config: str | None) -> None:
+def backup(path: str | None, url: str | None, vectors: bool, config: str | None) -> None:
     """Copy all that is stored at this moment, to PATH or beside the store."""
 
-    async def copy(records: Records) -> None:
+    async def copy(records: Records | VectorStore) -> None:
         click.echo(await records.backup(Path(path) if path else None))
 
-    _with_store(url, config, copy)
+    _with_either(url, vectors, config, copy)
 
 
 @command.command("restore")
 @click.argument("backup")
 @_URL
+@_VECTORS
 @_CONFIG
-def restore(backup: str, url: str | None, config: str | None) -> None:
+def restore(backup: str, url: str | None, vectors: bool, config: str | None) -> None:
     """Put a BACKUP in the place of all that is stored, of which a backup is made first."""
 
     async def replace(records: Records) -> None:
@@ -118,13 +142,24 @@ def restore(backup: str, url: str | None, config: str | None) -> None:
             f"restored {found.documents} documents and {found.entries} entries of {found.logs} logs"
         )
 
-    _with_store(url, config, replace, make=True)
+    async def replace_vectors(store: VectorStore) -> None:
+        if await store.collections():
+            click.echo(f"What was stored is kept in {await store.backup()}", err=True)
+        await store.restore(Path(backup))
+        found = await store.stats()
+        click.echo(f"restored {found.passages} passages of {found.collections} collections")
+
+    if vectors:
+        _with_vectors(url, config, replace_vectors, make=True)
+    else:
+        _with_store(url, config, replace, make=True)
 
 
 @command.command("migrate")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-def migrate(source: str, target: str) -> None:
+@click.option("--vectors", is_flag=True, help="They are stores of passages.")
+def migrate(source: str, target: str, vectors: bool) -> None:
     """Copy everything from one store into another, and compare both.
 
     \b
@@ -141,20 +176,37 @@ def migrate(source: str, target: str) -> None:
         _check_there(source)
         async with await storage.open(source) as old, await storage.open(target) as new:
             before = await old.stats()
-            with click.progressbar(
-                # Read, written and compared: each comes by three times.
-                length=3 * (before.documents + before.entries) or 1,
-                label="Copying and comparing",
-                file=sys.stderr,
-                hidden=not sys.stderr.isatty(),
-            ) as bar:
+            with _progress(before.documents + before.entries) as bar:
                 found = await copy(old, new, source, bar.update)
         click.echo(
             f"{found.documents} documents and {found.entries} entries of {len(found.logs)} logs"
             " are the same in both"
         )
 
-    asyncio.run(run())
+    asyncio.run(_migrate_vectors(source, target) if vectors else run())
+
+
+async def _migrate_vectors(source: str, target: str) -> None:
+    from llmgate.storage.copying_vectors import migrate_vectors
+    from llmgate.storage.vectors import open_vector_store
+
+    _check_there(source)
+    async with await open_vector_store(source) as old, await open_vector_store(target) as new:
+        with _progress((await old.stats()).passages) as bar:
+            found = await migrate_vectors(old, new, bar.update)
+    click.echo(
+        f"{found.passages} passages of {len(found.collections)} collections are the same in both"
+    )
+
+
+def _progress(things: int) -> ProgressBar[int]:
+    return click.progressbar(
+        # Read, written and compared: each comes by three times.
+        length=3 * things or 1,
+        label="Copying and comparing",
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    )
 
 
 def _with_store(
@@ -181,6 +233,44 @@ def _with_store(
             await use(records)
 
     asyncio.run(run())
+
+
+def _with_vectors(
+    url: str | None,
+    config: str | None,
+    use: Callable[[VectorStore], Awaitable[None]],
+    *,
+    make: bool = False,
+) -> None:
+    import asyncio
+
+    from llmgate import config as configuration
+    from llmgate.storage.vectors import open_vector_store
+
+    if url is None:
+        settings = configuration.load(Path(config) if config else None)
+        url = configuration.vectors_url(settings)
+    chosen = url
+
+    async def run() -> None:
+        if not make:
+            _check_there(chosen)
+        async with await open_vector_store(chosen) as store:
+            await use(store)
+
+    asyncio.run(run())
+
+
+def _with_either(
+    url: str | None,
+    vectors: bool,
+    config: str | None,
+    use: Callable[[Records | VectorStore], Awaitable[None]],
+) -> None:
+    if vectors:
+        _with_vectors(url, config, use)
+    else:
+        _with_store(url, config, use)
 
 
 def _check_there(url: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 import msgspec
@@ -160,13 +161,11 @@ class Archival:
 
     async def first(self, count: int = 10) -> tuple[Remembered, ...]:
         """The agent's own passages that it has had longest."""
-        own = await self._own()
-        async for passages in own.all(page_size=max(1, count)):
-            return tuple(
-                Remembered(one.created_at or datetime.now(UTC), one.text, one.id)
-                for one in passages[:count]
-            )
-        return ()
+        passages = await _first_page((await self._own()).all(page_size=max(1, count)))
+        return tuple(
+            Remembered(one.created_at or datetime.now(UTC), one.text, one.id)
+            for one in passages[:count]
+        )
 
     async def attach(self, source: str) -> None:
         """Search a source too from now on. Raises `RequestError` for one without passages."""
@@ -191,31 +190,21 @@ class Archival:
 
         It ends early if the embedder fails, with a note.
         """
+        if self._embed is None or self._unfit:
+            return 0
         own = await self._own()
         done = 0
-        while self._embed is not None and not self._unfit and (limit is None or done < limit):
-            room = _TOGETHER if limit is None else min(_TOGETHER, limit - done)
-            passages = await anext(aiter(own.all(page_size=room, embedded=False)), ())
-            if not passages:
-                self._behind = False
-                break
-            texts = [passage.text for passage in passages]
-            vectors = await self._vectors(texts, "left without a vector for now")
-            if vectors is None:
-                break
-            try:
-                await own.insert_many(
-                    msgspec.structs.replace(passage, embedding=vector)
-                    for passage, vector in zip(passages, vectors, strict=True)
-                )
-            except ConfigError as error:
-                self._refuse(error)
-                break
-            done += len(passages)
+        async with aclosing(own.all(page_size=_TOGETHER, embedded=False)) as pages:
+            async for page in pages:
+                some = page if limit is None else page[: limit - done]
+                if not some or not await self._embed_again(own, some):
+                    return done
+                done += len(some)
+        self._behind = limit is not None and done >= limit
         return done
 
     def take_notes(self) -> tuple[Note, ...]:
-        """What was amiss since this was last asked."""
+        """What was amiss since this was last asked, in searches too."""
         notes = tuple(dict.fromkeys(self._notes))
         self._notes.clear()
         return notes
@@ -288,6 +277,20 @@ class Archival:
         if self._behind:
             await self.embed_missing(_TOGETHER)
 
+    async def _embed_again(self, own: Vectors, passages: Sequence[Passage]) -> bool:
+        """Give passages their vectors; whether that went well."""
+        texts = [passage.text for passage in passages]
+        vectors = await self._vectors(texts, "left without a vector for now")
+        if vectors is None:
+            return False
+        try:
+            ids = [passage.id for passage in passages]
+            await own.embed(dict(zip(ids, vectors, strict=True)))
+        except ConfigError as error:
+            self._refuse(error)
+            return False
+        return True
+
     def _refuse(self, error: ConfigError) -> None:
         self._unfit = True
         self._note(f"Passages are stored without vectors: {error}")
@@ -308,9 +311,16 @@ class Archival:
         return self._collections[name]
 
 
+async def _first_page(pages: AsyncGenerator[tuple[Passage, ...], None]) -> tuple[Passage, ...]:
+    async with aclosing(pages):
+        async for page in pages:
+            return page
+    return ()
+
+
 async def _pieces(text: str) -> tuple[str, ...]:
     return split(text) if len(text) < _LONG else await asyncio.to_thread(split, text)
 
 
 def _id_of_call(agent: str, call: str) -> str:
-    return hashlib.sha256(msgspec.json.encode(("call", agent, call))).hexdigest()[:32]
+    return hashlib.sha256(msgspec.json.encode(("call", agent, storable(call)))).hexdigest()[:32]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -17,14 +18,14 @@ _KINDS = ("fastembed", "sentence-transformers")
 
 
 async def vectors_of(embed: Embedder, texts: Sequence[str]) -> tuple[Sequence[float], ...]:
-    """A vector for each text. Raises `OutputError` if there are not so many, or some are empty."""
+    """A vector for each text. Raises `OutputError` if there are not so many, or one is none."""
     vectors = (await embed(texts)).vectors
-    if len(vectors) != len(texts) or not all(map(len, vectors)):
+    if len(vectors) != len(texts):
         raise OutputError(
             f"the embedding model gave {len(vectors)} vectors for {len(texts)} texts."
-            if len(vectors) != len(texts)
-            else "the embedding model gave a vector without any numbers."
         )
+    if not all(vector and all(map(math.isfinite, vector)) for vector in vectors):
+        raise OutputError("the embedding model gave a vector that is empty or has NaN in it.")
     return vectors
 
 

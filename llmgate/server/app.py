@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,11 +14,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.routing import Route as Path
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate.config import ServerSettings
 from llmgate.errors import LlmgateError, NoRoute, TooLarge
@@ -25,11 +25,12 @@ from llmgate.gateway import Gateway
 from llmgate.gateway.limits import Clients
 from llmgate.server.guard import LOOPBACK_ORIGIN, Guard, client_of
 from llmgate.server.responses import JSON, EventStream, error_response
-from llmgate.server.watch import ClientLeft, Closing, unless_gone
+from llmgate.server.watch import ClientLeft, Closing, Presence, unless_gone
 from llmgate.types import Note
 from llmgate.wire import chat, embeddings
 from llmgate.wire.chat_answers import ChatWriter
 
+_CHAT = "/v1/chat/completions"
 _NOTES_HEADER_LIMIT = 4096
 # What web pages may read of an answer's headers.
 _EXPOSED = ["x-request-id", "x-llmgate-notes", "retry-after"] + [
@@ -44,7 +45,7 @@ def build(
     settings: ServerSettings,
     *,
     closing: Closing | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """The app over `gateway`, whose backends it starts and closes with itself.
 
     When `closing` is set, answers under way end with a `ShuttingDown`.
@@ -67,22 +68,22 @@ def build(
         gateway.check(name, client_of(request.scope))
         return JSON(_model_entry(name, started))
 
-    async def completions(request: HTTPRequest) -> Response:
-        asked = chat.decode(await _body(request, settings.max_body))
-        client = client_of(request.scope)
+    async def completions(scope: Scope, receive: Receive) -> Response:
+        asked = chat.decode(await _body(scope, receive, settings.max_body))
+        client = client_of(scope)
         writer = ChatWriter(asked)
         if asked.stream:
             deltas = gateway.stream(asked.request, client=client)
             return EventStream(deltas, writer, closing)
         answering = gateway.complete(asked.request, client=client)
-        completion = await unless_gone(request.receive, closing, answering)
+        completion = await unless_gone(receive, closing, answering, Presence.of(scope))
         return JSON(writer.whole(completion), headers=_notes_header(completion.notes))
 
     async def vectors(request: HTTPRequest) -> Response:
-        asked = embeddings.decode(await _body(request, settings.max_body))
-        client = client_of(request.scope)
-        embedding = gateway.embed(asked.model, asked.texts, client=client)
-        made = await unless_gone(request.receive, closing, embedding)
+        scope, receive = request.scope, request.receive
+        asked = embeddings.decode(await _body(scope, receive, settings.max_body))
+        embedding = gateway.embed(asked.model, asked.texts, client=client_of(scope))
+        made = await unless_gone(receive, closing, embedding, Presence.of(scope))
         return JSON(embeddings.answer(asked, made), headers=_notes_header(made.notes))
 
     @contextlib.asynccontextmanager
@@ -97,9 +98,11 @@ def build(
                 await starting
             await gateway.aclose()
 
-    return Starlette(
+    guard = functools.partial(Guard, settings=settings, clients=Clients(settings.keys))
+    direct = Direct(completions)
+    routes = Starlette(
         routes=[
-            Path("/v1/chat/completions", Direct(completions), methods=["POST"]),
+            Path(_CHAT, direct, methods=["POST"]),
             Path("/health", health),
             Path("/v1/models", models),
             Path("/v1/models/{name:path}", model),
@@ -107,71 +110,113 @@ def build(
         ],
         middleware=[
             Middleware(
-                CrossOrigin,
+                CORSMiddleware,
                 allow_origins=settings.origins,
                 allow_origin_regex=LOOPBACK_ORIGIN.pattern,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
                 expose_headers=_EXPOSED,
             ),
-            Middleware(Guard, settings=settings, clients=Clients(settings.keys)),
+            Middleware(guard),
         ],
         exception_handlers={
             LlmgateError: _failed,
+            ClientLeft: _failed,
             HTTPException: _no_route,
-            ClientLeft: _client_left,
-            ClientDisconnect: _client_left,
-            Exception: _crashed,
+            Exception: _failed,
         },
         lifespan=lifespan,
     )
+    return ShortCut(routes, guard(Answered(direct)))
 
 
-class CrossOrigin(CORSMiddleware):
-    """CORS for web pages, which say where they are from; others have nothing to do with it."""
+class ShortCut:
+    """The app: `routes`, but for programs that ask for an answer, who take the short way.
+
+    Starlette's middlewares and routing are a part of the time of such a request that can be felt.
+    Web pages, which say where they are from, go the long way: CORS is for them.
+    """
+
+    def __init__(self, routes: ASGIApp, answers: ASGIApp) -> None:
+        self._routes = routes
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if any(name == b"origin" for name, _ in scope.get("headers", ())):
-            await super().__call__(scope, receive, send)
+        if (
+            scope["type"] == "http"
+            and scope["path"] == _CHAT
+            and scope["method"] == "POST"
+            and not scope.get("root_path")
+            and not any(name == b"origin" for name, _ in scope["headers"])
+        ):
+            await self._answers(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._routes(scope, receive, send)
 
 
 class Direct:
-    """A route's endpoint without Starlette's own wrapping of functions.
+    """An endpoint that reads the request by itself; its errors are for somebody else to answer."""
 
-    That catches and answers errors once more, as the app does around all routes: on the busiest
-    route it is a part of the time that can be felt.
-    """
-
-    def __init__(self, answer: Callable[[HTTPRequest], Awaitable[Response]]) -> None:
+    def __init__(self, answer: Callable[[Scope, Receive], Awaitable[Response]]) -> None:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._answer(HTTPRequest(scope, receive))
+        response = await self._answer(scope, receive)
         await response(scope, receive, send)
+
+
+class Answered:
+    """Answers the errors of an endpoint as Starlette does around all routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if not begun:
+                await _answer_to(error)(scope, receive, send)
+            if begun or not isinstance(error, LlmgateError | ClientLeft):
+                raise  # the server logs it
 
 
 def _model_entry(name: str, created: int) -> dict[str, object]:
     return {"id": name, "object": "model", "created": created, "owned_by": "llmgate"}
 
 
-async def _body(request: HTTPRequest, limit: int) -> bytes:
-    """The body, read no further than `limit` bytes."""
-    too_large = TooLarge(
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body, read no further than `limit` bytes. Raises `TooLarge` and `ClientLeft`."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    more = True
+    pieces: list[bytes] = []
+    size = 0
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size += len(pieces[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
         f"The body is larger than {limit} bytes.",
         hint="The limit is max_body in the [server] table of llmgate.toml.",
     )
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise too_large
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _notes_header(notes: Sequence[Note]) -> dict[str, str]:
@@ -184,20 +229,19 @@ def _notes_header(notes: Sequence[Note]) -> dict[str, str]:
     return {"x-llmgate-notes": text}
 
 
+def _answer_to(error: Exception) -> Response:
+    if isinstance(error, LlmgateError):
+        return error_response(error)
+    if isinstance(error, ClientLeft):
+        return Response(status_code=499)  # nobody reads it; the number is nginx's for this
+    return error_response(LlmgateError("Something failed inside llmgate; its log says what."))
+
+
 async def _failed(request: HTTPRequest, error: Exception) -> Response:
-    assert isinstance(error, LlmgateError)
-    return error_response(error)
+    return _answer_to(error)
 
 
 async def _no_route(request: HTTPRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path}"
     return error_response(NoRoute(f"There is no {what} here."), status=error.status_code)
-
-
-async def _client_left(request: HTTPRequest, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it; the number is nginx's for this
-
-
-async def _crashed(request: HTTPRequest, error: Exception) -> Response:
-    return error_response(LlmgateError("Something failed inside llmgate; its log says what."))

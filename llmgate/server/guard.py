@@ -6,7 +6,6 @@ import hmac
 import re
 import secrets
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate.config import ServerSettings
@@ -63,38 +62,40 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{secrets.token_hex(12)}"
+        request_id = f"req_{secrets.token_hex(12)}".encode()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
+                headers = [*message["headers"], (b"x-request-id", request_id)]
                 if (client := client_of(scope)) is not None:
-                    headers.update(client.headers())
+                    headers += [(n.encode(), v.encode()) for n, v in client.headers().items()]
+                message = {**message, "headers": headers}
             await send(message)
 
-        if refusal := self._refusal(scope, Headers(scope=scope)):
+        if refusal := self._refusal(scope):
             await error_response(refusal)(scope, receive, send_with_id)
         else:
             await self._app(scope, receive, send_with_id)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> RequestError | None:
-        host = _hostname(headers.get("host", ""))
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        # Where there are several headers of one name, the first one counts.
+        given = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        host = _hostname(given.get(b"host", ""))
         if self._hosts is not None and host not in self._hosts:
             return Forbidden(
                 f"The host {host!r} is not one of this server's names.",
                 hint="Add it to hosts in the [server] table of llmgate.toml.",
             )
-        origin = headers.get("origin")
+        origin = given.get(b"origin")
         if origin and origin not in self._origins and not LOOPBACK_ORIGIN.fullmatch(origin):
             return Forbidden(
                 f"Web pages from {origin!r} may not call this server.",
                 hint="Add it to origins in the [server] table of llmgate.toml.",
             )
         if scope["path"] not in _OPEN_PATHS and (self._key is not None or self._clients):
-            scheme, _, token = headers.get("authorization", "").partition(" ")
-            given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            if not self._admitted(scope, given.strip().encode()):
+            scheme, _, token = given.get(b"authorization", "").partition(" ")
+            key = token if scheme.lower() == "bearer" else given.get(b"x-api-key", "")
+            if not self._admitted(scope, key.strip().encode()):
                 return Unauthorized(
                     "The API key is missing or wrong.",
                     hint="Send it as: Authorization: Bearer KEY",

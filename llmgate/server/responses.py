@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmgate.errors import LlmgateError
 from llmgate.server.draining import drain
-from llmgate.server.watch import ClientLeft, Closing, Watch
+from llmgate.server.watch import ClientLeft, Closing, Presence, Watch
 from llmgate.types import Delta
 from llmgate.wire.chat_answers import KEEP_ALIVE, ChatWriter, error_body
 
@@ -23,14 +23,27 @@ logger = logging.getLogger("llmgate.server")
 # Proxies and clients give up on a silent connection after 30 to 60 seconds.
 KEEP_ALIVE_SECONDS = 10.0
 
+_JSON_TYPE = (b"content-type", b"application/json")
+_STREAM_HEADERS = (
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+)
+
 
 class JSON(Response):
     """A JSON answer, encoded by msgspec."""
 
-    media_type = "application/json"
-
-    def render(self, content: object) -> bytes:
-        return msgspec.json.encode(content)
+    def __init__(
+        self, content: object, status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        # Not Starlette's own: what that does for all kinds of answers takes longer than this one.
+        self.status_code = status_code
+        self.background = None
+        self.body = msgspec.json.encode(content)
+        self.raw_headers = [_JSON_TYPE, (b"content-length", b"%d" % len(self.body))]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.encode("latin-1"), value.encode("latin-1")))
 
 
 def error_response(error: LlmgateError, *, status: int | None = None) -> Response:
@@ -54,11 +67,10 @@ class EventStream(Response):
     def __init__(
         self, deltas: AsyncGenerator[Delta, None], writer: ChatWriter, closing: Closing
     ) -> None:
-        super().__init__(
-            media_type="text/event-stream",
-            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
-        del self.headers["content-length"]
+        self.status_code = 200
+        self.background = None
+        self.body = b""
+        self.raw_headers = [*_STREAM_HEADERS]
         self._deltas = deltas
         self._writer = writer
         self._closing = closing
@@ -73,7 +85,8 @@ class EventStream(Response):
         self._sent_at = loop.time()
         self._timer = loop.call_later(KEEP_ALIVE_SECONDS, self._keep_alive, loop)
         try:
-            async with Watch(receive, self._closing), aclosing(self._deltas):
+            watch = Watch(receive, self._closing, Presence.of(scope))
+            async with watch, aclosing(self._deltas):
                 await drain(self._deltas, self._take, self._flush)
         except ClientLeft:
             if not self._begun:

@@ -15,6 +15,7 @@ from llmgate.errors import ConfigError
 from llmgate.gateway import Gateway
 from llmgate.server.app import build
 from llmgate.server.guard import check_exposure
+from llmgate.server.protocol import Protocol
 from llmgate.server.watch import Closing
 
 # How long answers under way may take after the signal to stop.
@@ -35,6 +36,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     closing = Closing()
     config = uvicorn.Config(
         build(gateway, settings.server, closing=closing),
+        http=Protocol,
         log_level="warning",
         access_log=False,
         server_header=False,

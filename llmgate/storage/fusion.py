@@ -14,13 +14,12 @@ _DAMPING = 60
 def fused(near: Sequence[Key], relevant: Sequence[tuple[Key, float]]) -> list[tuple[Key, float]]:
     """What either ranking has, best first, with the sum of what its places are worth.
 
-    A place among the words counts less if its relevance is below half of the best one's: many
-    passages have nothing of a query but a word that all of them have. Similarities have no such
-    zero. Of equals the nearer one comes first.
+    A place among the words counts less if its relevance is below one half: many passages have
+    nothing of a query but a word that says little. Similarities have no such zero. Of equals the
+    nearer one comes first.
     """
     scores = {key: 1 / (_DAMPING + place) for place, key in enumerate(near, 1)}
-    best = max((relevance for _, relevance in relevant), default=0.0)
     for place, (key, relevance) in enumerate(relevant, 1):
-        share = min(1.0, 2 * relevance / best) if best > 0 else 1.0
-        scores[key] = scores.get(key, 0.0) + share / (_DAMPING + place)
+        worth = min(1.0, 2 * relevance)
+        scores[key] = scores.get(key, 0.0) + worth / (_DAMPING + place)
     return sorted(scores.items(), key=lambda item: -item[1])

@@ -6,7 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmgate.errors import MissingPackage, StorageError
+import msgspec
+
+from llmgate.errors import MissingPackage, StorageError, StoreCorrupt
 from llmgate.storage import matrix_file
 from llmgate.storage.matrix_file import Header, Stored
 
@@ -28,6 +30,53 @@ _SHARE = 0.25
 _SAMPLED = 8
 # So many are read from the table at a time.
 _TOGETHER = 4096
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """The rows of a matrix as they were at a moment."""
+
+    ids: Ids
+    alive: Flags
+    base: Rows
+    tail: Rows
+    dimension: int
+    metric: str
+
+    @property
+    def last(self) -> int:
+        """The id of the last vector, 0 without any."""
+        return int(self.ids[-1]) if len(self.ids) else 0
+
+    def part(self, first: int, last: int, *, dead: bool = False) -> tuple[Ids, Rows]:
+        """Ids and vectors of some rows in a row, without those that were removed unless told."""
+        import numpy as np
+
+        base = len(self.base)
+        rows = np.concatenate(
+            [
+                np.asarray(self.base)[first:last],
+                self.tail[max(first - base, 0) : max(last - base, 0)],
+            ]
+        )
+        ids, alive = self.ids[first:last], self.alive[first:last]
+        return (ids, rows) if dead else (ids[alive], rows[alive])
+
+    def nearest(self, queries: Rows, count: int) -> list[set[int]]:
+        """The ids of the nearest vectors to each query, exactly."""
+        import numpy as np
+
+        best: list[list[tuple[float, int]]] = [[] for _ in queries]
+        for first in range(0, len(self.ids), _TOGETHER):
+            ids, rows = self.part(first, first + _TOGETHER)
+            scores = queries @ rows.T
+            if self.metric == "euclidean":
+                scores = 2 * scores - np.einsum("ij,ij->i", rows, rows)
+            places = np.argsort(-scores, axis=1)[:, :count]
+            for found, row, chosen in zip(best, scores, places, strict=True):
+                found += zip(row[chosen].tolist(), ids[chosen].tolist(), strict=True)
+                found.sort(reverse=True)
+                del found[count:]
+        return [{number for _, number in found} for found in best]
 
 
 class Matrix:
@@ -120,6 +169,11 @@ class Matrix:
         passages = self._passages[chosen].tolist()
         return list(zip(passages, scores[best].tolist(), strict=True))
 
+    def of(self, passages: Sequence[int]) -> Flags:
+        """Which rows are of these passages."""
+        flags: Flags = self._np.isin(self._passages, self._np.array(passages, self._np.int64))
+        return flags
+
     def query(self, vector: Sequence[float]) -> Scores:
         """A vector in the form in which rows are kept."""
         row = self._np.asarray(vector, self._np.float32).reshape(1, -1)
@@ -137,15 +191,19 @@ class Matrix:
             scores[chosen] = self._scored(rows, query, self._squares(rows))
         return scores
 
-    def rows(self, first: int, last: int) -> Rows:
-        """Some rows in a row."""
-        base = len(self._base)
-        parts = (
-            self._np.asarray(self._base)[first:last],
-            self._tail[max(first - base, 0) : max(last - base, 0)],
+    def ranked(self, query: Scores, places: Ids, count: int) -> list[tuple[int, float]]:
+        """As `nearest`, among rows in these places."""
+        places = self._np.unique(places[self._alive[places]])
+        scores = self.similarities(query, places)
+        best = self._best(scores, min(count, len(places))) if len(places) else places
+        passages = self._passages[places[best]].tolist()
+        return list(zip(passages, scores[best].tolist(), strict=True))
+
+    def frozen(self) -> Frozen:
+        """What there is now, for another thread."""
+        return Frozen(
+            self._ids, self._alive.copy(), self._base, self._tail, self.dimension, self.metric
         )
-        rows: Rows = self._np.concatenate(parts)
-        return rows
 
     def damaged(self, db: sqlite3.Connection) -> bool:
         """Whether the file says anything else than the table; it is removed then."""
@@ -220,6 +278,11 @@ class Matrix:
             (self._collection, self._last),
         )
         while found := cursor.fetchmany(_TOGETHER):
+            if any(len(row[2]) != 4 * self.dimension for row in found):
+                raise StoreCorrupt(
+                    "there are vectors of another dimension among those of a collection.",
+                    hint="llmgate storage health --vectors says more.",
+                )
             added = np.frombuffer(b"".join(row[2] for row in found), "<f4")
             rows = self._prepared(added.reshape(len(found), self.dimension))
             used = len(self._tail)

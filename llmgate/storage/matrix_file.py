@@ -92,7 +92,7 @@ def write(folder: Path, stored: Stored) -> Path:
         beside.rename(path)
         sync_folder(folder)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        discard(beside)
         raise failure(error, f"can't write {path}") from error
     for old in folder.glob(f"{header.collection}-*{_SUFFIX}*"):
         if old.name != path.name and not old.name.endswith(_UNFINISHED):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +37,9 @@ class Passage(msgspec.Struct, frozen=True):
 class Hit(msgspec.Struct, frozen=True):
     """A passage that a query found: the higher the `score` the better it fits.
 
-    `similarity` is by the metric, and `relevance` is of the words: what the score was made of,
-    to compare hits of several collections. Each is None where that ranking does not have it.
+    It was made of the `similarity`, by the metric, and of the `relevance` of the words, which is
+    about 1 if all of them are there: by these, hits of several collections can be compared. Each
+    is None where that ranking does not have it.
     """
 
     passage: Passage
@@ -103,6 +104,13 @@ class Vectors(Protocol):
         """
         ...
 
+    async def embed(self, vectors: Mapping[str, Sequence[float]]) -> int:
+        """Give passages new vectors by their ids, all or none; how many of them are there.
+
+        Raises as `insert_many` does for a vector.
+        """
+        ...
+
     async def get(self, id: str) -> Passage | None:  # noqa: A002 - the name of the field
         """The passage, or None where there is none."""
         ...
@@ -118,7 +126,7 @@ class Vectors(Protocol):
         *,
         filter: Mapping[str, Any] | None = None,  # noqa: A002
         embedded: bool | None = None,
-    ) -> AsyncIterator[tuple[Passage, ...]]:
+    ) -> AsyncGenerator[tuple[Passage, ...], None]:
         """Pages of passages, in the order in which they were inserted.
 
         What is inserted or deleted meanwhile makes none come twice or be left out. `after` is

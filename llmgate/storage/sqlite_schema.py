@@ -10,6 +10,8 @@ from llmgate.errors import NewerStore, StoreCorrupt
 SCHEMA = 1
 # "LLMG": says in the file's header whose it is.
 APPLICATION = 0x4C4C4D47
+# "LLMV": that of stores of passages.
+PASSAGES = 0x4C4C4D56
 # An entry's row is the number of its log and its position in it, so that a log lies together.
 POSITIONS = 40
 
@@ -54,6 +56,12 @@ def schema_of(connection: sqlite3.Connection, location: str) -> int:
         return 0
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     number: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if owner == PASSAGES:
+        raise StoreCorrupt(
+            f"{location} is a store of passages, not of records.",
+            hint="Choose another path: [storage] url or LLMGATE_STORAGE_URL. What looks at"
+            " passages is llmgate storage with --vectors.",
+        )
     if owner != APPLICATION or number < 1:
         raise StoreCorrupt(
             f"{location} is a database of another program.", hint="Choose another path."

@@ -10,8 +10,8 @@ from llmgate.errors import NewerStore, StoreCorrupt
 from llmgate.storage import sqlite_schema
 
 SCHEMA = 1
-# "LLMV": says in the file's header whose it is.
-APPLICATION = 0x4C4C4D56
+# Says in the file's header whose it is.
+APPLICATION = sqlite_schema.PASSAGES
 
 # From each number to the next; every one runs inside the transaction that opens the store.
 MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}

@@ -1,4 +1,4 @@
-"""The nearest vectors of collections in SQLite: exactly by a matrix."""
+"""The nearest vectors of collections in SQLite: by a matrix, and a graph where there are many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmgate.errors import MissingPackage
+from llmgate.storage.graph import Graph
 from llmgate.storage.sqlite_vector_writing import Collection
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ class Nearest:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._matrices: dict[int, Matrix] = {}
+        # By the generation too: a graph of what was there before is none of this.
+        self._graphs: dict[tuple[int, int], Graph] = {}
 
     def find(
         self,
@@ -29,17 +33,23 @@ class Nearest:
         only: Sequence[int] | None,
     ) -> list[tuple[int, float]]:
         """The nearest passages with their similarity, of all or of some."""
-        import numpy as np
-
         matrix = self._matrix(db, collection)
         query = matrix.query(vector)
         if only is None:
+            places = self._graph(collection, matrix).candidates(matrix, query, count)
+            if places is not None:
+                return matrix.ranked(query, places, count)
             return matrix.nearest(query, count)
-        return matrix.nearest(query, count, np.isin(matrix.passages, np.array(only, np.int64)))
+        return matrix.nearest(query, count, matrix.of(only))
 
     def mend(self, db: sqlite3.Connection, collection: Collection) -> bool:
         """Look through the matrix's file; whether it had to be made anew."""
-        return self._matrix(db, collection).damaged(db)
+        try:
+            matrix = self._matrix(db, collection)
+        except MissingPackage:
+            # Who can't search by vectors needs no matrix either.
+            return False
+        return matrix.damaged(db)
 
     def problems(self) -> list[str]:
         """Why matrices are not on the disk."""
@@ -47,8 +57,28 @@ class Nearest:
         return [problem for problem in found if problem is not None]
 
     def forget(self) -> None:
-        """Let go of everything: the store is another one now."""
+        """Let go of everything: the store is another one now, or closed."""
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
         self._matrices.clear()
+
+    def drop(self, collection: int) -> None:
+        """Let go of what there is of a collection."""
+        self._matrices.pop(collection, None)
+        for key in [key for key in list(self._graphs) if key[0] == collection]:
+            self._graphs.pop(key).close()
+
+    def wait(self) -> None:
+        """Wait until all graphs that are being built are there."""
+        for graph in self._graphs.values():
+            graph.wait()
+
+    def _graph(self, collection: Collection, matrix: Matrix) -> Graph:
+        key = (collection.id, matrix.generation)
+        if key not in self._graphs:
+            self._graphs[key] = Graph(self._folder, *key)
+        return self._graphs[key]
 
     def _matrix(self, db: sqlite3.Connection, collection: Collection) -> Matrix:
         from llmgate.storage.matrix import Matrix

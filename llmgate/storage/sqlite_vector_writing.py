@@ -92,6 +92,17 @@ class Writing:
         if passage.vector is not None:
             self._embed(row, passage.vector)
 
+    def embed(self, name: str, vector: bytes) -> bool:
+        """Give a passage another vector; whether there is one of that name."""
+        row = self._db.execute(
+            "SELECT id FROM passages WHERE collection = ? AND name = ?",
+            (self._collection.id, name),
+        ).fetchone()
+        if row is None:
+            return False
+        self._embed(row[0], vector)
+        return True
+
     def delete(self, name: str) -> bool:
         """Take a passage away; whether there was one."""
         row = self._db.execute(

@@ -108,6 +108,14 @@ class SqliteVectors(SqliteFile):
                 writing.insert(row)
         return tuple(row.id for row in rows)
 
+    def embed(self, name: str, vectors: Mapping[str, Sequence[float]]) -> int:
+        packed = {one: pack(vector) for one, vector in vectors.items()}
+        with self._errors(), self._changes() as db:
+            if (collection := collection_of(db, name)) is None:
+                return 0
+            writing = Writing(db, collection)
+            return sum(writing.embed(one, vector) for one, vector in packed.items())
+
     def delete(self, name: str, ids: Sequence[str]) -> int:
         with self._errors(), self._changes() as db:
             if (collection := collection_of(db, name)) is None:
@@ -243,26 +251,23 @@ class SqliteVectors(SqliteFile):
                 if (collection := collection_of(db, name)) is None:
                     return 0
                 count = Writing(db, collection).drop()
+            self._nearest.drop(collection.id)
             self._discard_orphans()
         return count
 
     def health(self) -> Health:
-        repaired: list[str] = []
+        repaired: tuple[str, ...] = ()
         with self._errors():
             problems = self._integrity()
             for number, name in self._writing.execute(
                 "SELECT id, name FROM collections"
             ).fetchall():
                 problems += self._problems(number, name)
-            with self._look() as db:
-                for collection in db.execute("SELECT name FROM collections").fetchall():
-                    found = collection_of(db, collection[0])
-                    if found is None or found.dimension is None:
-                        continue
-                    if self._nearest.mend(db, found):
-                        repaired.append(f"the matrix of {found.name!r} was damaged and made anew")
+            # What is wrong in the tables is wrong in every matrix.
+            if not problems:
+                repaired = self._mended()
         problems += self._nearest.problems()
-        return Health(not problems, tuple(problems), tuple(repaired))
+        return Health(not problems, tuple(problems), repaired)
 
     def stats(self) -> VectorStats:
         with self._errors(), self._look() as db:
@@ -286,6 +291,10 @@ class SqliteVectors(SqliteFile):
                 schema.renew(db)
             self._nearest.forget()
             self._discard_orphans()
+
+    def close(self) -> None:
+        self._nearest.forget()
+        super().close()
 
     @contextlib.contextmanager
     def _look(self) -> Iterator[sqlite3.Connection]:
@@ -338,12 +347,24 @@ class SqliteVectors(SqliteFile):
         if dimensions:
             yield f"{name!r} has {dimensions} vectors of another dimension"
 
+    def _mended(self) -> tuple[str, ...]:
+        with self._look() as db:
+            names = db.execute(
+                "SELECT name FROM collections WHERE dimension IS NOT NULL ORDER BY name"
+            ).fetchall()
+            collections = [collection_of(db, name) for [name] in names]
+            return tuple(
+                f"the matrix of {one.name!r} was damaged and made anew"
+                for one in collections
+                if one is not None and self._nearest.mend(db, one)
+            )
+
     def _discard_orphans(self) -> None:
         """Remove matrices of collections that are gone."""
         if self._folder is None or not self._folder.is_dir():
             return
         known = {row for [row] in self._writing.execute("SELECT id FROM collections")}
-        for path in self._folder.glob("*-*.matrix*"):
+        for path in (*self._folder.glob("*-*.matrix*"), *self._folder.glob("*-*.graph*")):
             number = path.name.partition("-")[0]
             if not number.isdigit() or int(number) not in known:
                 matrix_file.discard(path)

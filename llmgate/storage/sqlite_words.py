@@ -17,14 +17,22 @@ MOST_ROWS = 6000
 # Nor do words that are in more than this share, if there are others.
 _SHARE = 0.4
 _FEW = 20
+# Counting rows takes time too.
+_MOST_COUNTED = 100_000
+# What a word tells at the least, in FTS5.
+_LEAST = 1e-6
 # Shorter beginnings of words mean nothing.
 _BEGINNING = 3
 
 
 class Match(msgspec.Struct, frozen=True):
-    """What the index is asked for; unless `ranked`, so many rows have it that the newest do."""
+    """What the index is asked for, and about what the rank of a row with all words would be.
+
+    Unless it is `ranked`, so many rows have it that the newest do.
+    """
 
     expression: str
+    possible: float
     ranked: bool = True
 
 
@@ -42,16 +50,20 @@ class Words:
         self._values = tuple(values)
 
     def find(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
-        """The passages that have one of the words, with their relevance, best first."""
+        """The passages that have one of the words, best first, with their relevance.
+
+        That is about the share of what the words could tell: 1 if they are all there.
+        """
         if not self._indexed:
             return self._scan(words)[:limit]
         if (match := self._match(words)) is None:
             return []
         rank, order = ("-rank", "rank, rowid") if match.ranked else ("0.0", "rowid DESC")
-        return self._db.execute(
+        rows = self._db.execute(
             f"SELECT rowid, {rank} {self._from()} ORDER BY {order} LIMIT ?",
             (match.expression, *self._values, limit),
-        ).fetchall()
+        )
+        return [(row, relevance / match.possible) for row, relevance in rows]
 
     def count(self, words: Sequence[str]) -> int:
         """How many passages `find` would find without a limit."""
@@ -70,14 +82,18 @@ class Words:
         return f"FROM {self._table} WHERE {self._table} MATCH ?{also}"
 
     def _match(self, words: Sequence[str]) -> Match | None:
-        [size] = self._db.execute(f"SELECT max(id) FROM {self._table}_docsize").fetchone()  # noqa: S608
         counts = {word: self._rows(_quoted(word)) for word in words}
+        size = self._size()
+        # As BM25 has it in FTS5: what a word tells, the more the fewer rows have it.
+        possible = sum(
+            max(_LEAST, math.log((size - count + 0.5) / (count + 0.5))) for count in counts.values()
+        )
         useful = sorted((word for word in words if counts[word]), key=lambda word: counts[word])
         if not useful:
             # No such word: then words that begin so.
             starts = [f"{_quoted(word)} *" for word in words if len(word) >= _BEGINNING]
-            return self._bounded(" OR ".join(starts)) if starts else None
-        frequent = max(_FEW, _SHARE * (size or 0))
+            return self._bounded(" OR ".join(starts), possible) if starts else None
+        frequent = max(_FEW, _SHARE * size)
         useful = [word for word in useful if counts[word] <= frequent] or useful
         chosen: list[str] = []
         rows = 0
@@ -87,15 +103,23 @@ class Words:
                 break
             chosen.append(_quoted(word))
         if chosen:
-            return Match(" OR ".join(chosen))
+            return Match(" OR ".join(chosen), possible)
         for some in (useful, useful[:2]):
             expression = " AND ".join(map(_quoted, some))
             if len(some) > 1 and self._rows(expression):
-                return self._bounded(expression)
-        return Match(_quoted(useful[0]), ranked=False)
+                return self._bounded(expression, possible)
+        return Match(_quoted(useful[0]), possible, ranked=False)
 
-    def _bounded(self, expression: str) -> Match:
-        return Match(expression, self._rows(expression) <= MOST_ROWS)
+    def _size(self) -> int:
+        """How many rows there are, or so many that more make little difference."""
+        size: int = self._db.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM {self._table}_docsize LIMIT ?)",  # noqa: S608
+            (_MOST_COUNTED,),
+        ).fetchone()[0]
+        return size
+
+    def _bounded(self, expression: str, possible: float) -> Match:
+        return Match(expression, possible, self._rows(expression) <= MOST_ROWS)
 
     def _rows(self, expression: str) -> int:
         """How many rows have it, or that they are too many."""
@@ -115,7 +139,8 @@ class Words:
             word: math.log(1 + len(found) / max(1, sum(word in having for _, having in found)))
             for word in words
         }
-        scored = [(row, sum(weights[word] for word in having)) for row, having in found]
+        possible = sum(weights.values())
+        scored = [(row, sum(weights[word] for word in having) / possible) for row, having in found]
         return sorted(scored, key=lambda item: (-item[1], item[0]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ class VectorEngine(Protocol):
     def insert(
         self, name: str, dimension: int | None, metric: Metric | None, passages: Sequence[Passage]
     ) -> tuple[str, ...]: ...
+    def embed(self, name: str, vectors: Mapping[str, Sequence[float]]) -> int: ...
     def delete(self, name: str, ids: Sequence[str]) -> int: ...
     def get(self, name: str, id: str) -> Passage | None: ...  # noqa: A002
     def page(
@@ -237,6 +238,12 @@ class LocalVectors:
             self._engine.insert, self.collection, self._dimension, self._metric, tuple(passages)
         )
 
+    async def embed(self, vectors: Mapping[str, Sequence[float]]) -> int:
+        """As `Vectors.embed`."""
+        for name in vectors:
+            checked(name)
+        return await self._write(self._engine.embed, self.collection, dict(vectors))
+
     async def get(self, id: str) -> Passage | None:  # noqa: A002 - the name of the field
         """As `Vectors.get`."""
         return await self._read(self._engine.get, self.collection, checked(id))
@@ -253,7 +260,7 @@ class LocalVectors:
         *,
         filter: Mapping[str, Any] | None = None,  # noqa: A002
         embedded: bool | None = None,
-    ) -> AsyncIterator[tuple[Passage, ...]]:
+    ) -> AsyncGenerator[tuple[Passage, ...], None]:
         """As `Vectors.all`."""
         _check_count("page_size", page_size, 1)
         row: int | str | None = None if after is None else checked(after)

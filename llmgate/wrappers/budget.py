@@ -129,7 +129,11 @@ def size_of(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return 1 + sum(len(str(key)) + size_of(inner) for key, inner in value.items())
+        size = 1
+        for key, inner in value.items():
+            # Nearly all of a long conversation.
+            size += len(str(key)) + (len(inner) if type(inner) is str else size_of(inner))
+        return size
     if isinstance(value, (list, tuple)):
         return 1 + sum(map(size_of, value))
     return 1

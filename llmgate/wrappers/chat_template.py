@@ -31,6 +31,8 @@ from llmgate.wrappers.abilities import (
 from llmgate.wrappers.conversation import arguments_text, mended
 from llmgate.wrappers.environment import ModelTemplate
 from llmgate.wrappers.functions import THOUGHTS
+from llmgate.wrappers.memory import Memory
+from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.spec import Thoughts
 from llmgate.wrappers.toolviews import Detail, tool_views
 from llmgate.wrappers.writing import write_calls
@@ -59,6 +61,7 @@ class ChatTemplateRenderer:
     def __init__(self, template: ChatTemplate) -> None:
         """Raises `ConfigError` for a template that can't be used at all."""
         self.template = template
+        self._words: tuple[Form | None, Memory[str]] = None, Memory()
         self._plain = _Variant(template.text, template.bos, template.eos)
         self._tools = self._plain
         if template.tools is not None and template.tools != template.text:
@@ -79,6 +82,23 @@ class ChatTemplateRenderer:
         """Whether it lists tools itself."""
         return bool(self.abilities.tools)
 
+    def source(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The text of the template for such a conversation."""
+        return self._variant(messages, tools).source
+
+    def _words_of(self, form: Form) -> Memory[str]:
+        """What was written as words in this form, which for one wrapper is always the same."""
+        same = msgspec.structs.replace(form, appendix="")
+        if self._words[0] != same:
+            self._words = same, Memory()
+        return self._words[1]
+
+    def _variant(self, messages: Sequence[Message], tools: Sequence[Tool]) -> _Variant:
+        if self._tools is self._plain or tools:
+            return self._tools
+        calls = any(message.tool_calls or message.role == "tool" for message in messages)
+        return self._tools if calls else self._plain
+
     def render(
         self,
         messages: Sequence[Message],
@@ -86,28 +106,29 @@ class ChatTemplateRenderer:
         *,
         form: Form,
         template_args: Mapping[str, Any] | None = None,
+        marks: Marks | None = None,
     ) -> str:
         """The prompt, up to where the answer begins. It starts with BOS if the template says so.
 
         Raises `RequestError` for a conversation that the template refuses in every form, and
         `ConfigError` for a template that fails.
         """
-        calls = any(message.tool_calls or message.role == "tool" for message in messages)
-        variant = self._tools if tools or calls else self._plain
+        variant = self._variant(messages, tools)
+        words = self._words_of(form)
         failure: RequestError | ConfigError | None = None
         tried: list[object] = []
         best = variant.abilities
         if not form.native:
             best = msgspec.structs.replace(best, calls=False, results=False)
         for able, detail in _attempts(best):
-            writer = _Writer(able, tools, form)
+            writer = _Writer(able, tools, form, words)
             given = variant.listed(tool_views(tools, detail, *writer.inner))
             shown = (writer.views(messages), given)
             if shown in tried:
                 continue
             tried.append(shown)
             try:
-                return variant.render(shown[0], {**given, **(template_args or {})})
+                return variant.render(shown[0], {**given, **(template_args or {})}, marks)
             except RequestError as error:
                 failure = failure if isinstance(failure, RequestError) else error
             except ConfigError as error:
@@ -125,18 +146,25 @@ class _Variant:
         self.prober = Prober(self._template, bos, eos)
         self.abilities = self.prober.abilities()
 
+    @property
+    def source(self) -> str:
+        return self._template.text
+
     def listed(self, tools: Sequence[View]) -> dict[str, Any]:
         name = self.abilities.tools
         return listing(name, self.abilities.tools_as_text, tools) if tools and name else {}
 
-    def render(self, messages: list[View], given: Mapping[str, Any]) -> str:
+    def render(
+        self, messages: list[View], given: Mapping[str, Any], marks: Marks | None = None
+    ) -> str:
         return self._template.render(
             {
                 **standard(self._tokens, messages),
                 "add_generation_prompt": True,
                 **variables(self.abilities.variables),
                 **given,
-            }
+            },
+            marks,
         )
 
 
@@ -158,9 +186,14 @@ def _attempts(able: Abilities) -> Iterator[tuple[Abilities, Detail]]:
 class _Writer:
     """Messages as a template's own kind of dicts, for one conversation."""
 
-    def __init__(self, able: Abilities, tools: Sequence[Tool], form: Form) -> None:
+    def __init__(
+        self, able: Abilities, tools: Sequence[Tool], form: Form, words: Memory[str]
+    ) -> None:
+        """`words` keeps calls that were written as words, in this style, for this form."""
         self._able = able
         self._form = form
+        self._tools = tools
+        self._words = words
         self._schemas = {tool.name: tool.parameters for tool in tools}
         self._own = {
             tool.name
@@ -221,16 +254,21 @@ class _Writer:
             apart = form.place == "off"
             for made in message.tool_calls:
                 self._shown_id(made)
-            calls = write_calls(
-                form.style,
-                mended(message.tool_calls),
-                self._schemas,
-                thoughts="" if apart else content,
-                thoughts_key=form.thoughts_key,
-                place=form.place,
-            )
+            (calls,) = self._words.of((message,), self._tools, self._written)
             content = f"{content}\n{calls}" if apart and content else calls
         return self._thinking({"role": "assistant", "content": content}, message)
+
+    def _written(self, message: Message) -> str:
+        """The calls of a message as words."""
+        form = self._form
+        return write_calls(
+            form.style,
+            mended(message.tool_calls),
+            self._schemas,
+            thoughts="" if form.place == "off" else message.content or "",
+            thoughts_key=form.thoughts_key,
+            place=form.place,
+        )
 
     def _calls(self, message: Message, results: Sequence[Message]) -> list[View]:
         """A turn with calls and the results behind it."""

@@ -17,6 +17,9 @@ from llmgate.wrappers.spec import Options, Spec
 from llmgate.wrappers.turns import Turn
 from llmgate.wrappers.writing import write_calls
 
+# How many first messages are kept.
+_HEADS = 64
+
 View = dict[str, Any]
 Schemas = Mapping[str, JSONSchema]
 
@@ -29,6 +32,8 @@ class Views:
         self._style = style
         self._options = options
         self._kept: Memory[Turn] = Memory()
+        # The first messages with their appendices, as those of most requests are the same.
+        self._headed: dict[tuple[str, str | None], Turn] = {}
 
     def of(self, messages: Sequence[Message], appendix: str, tools: Sequence[Tool]) -> list[Turn]:
         """One dict a message: `role`, `name`, `content`, `calls`, and `text`, both of them joined.
@@ -45,8 +50,16 @@ class Views:
                 shown.insert(0, Turn(_of("system", "", "", None)))
             text = shown[0]["content"]
             text = f"{text}\n{appendix}" if text else appendix
-            shown[0] = Turn(_of("system", text, "", shown[0]["name"]))
+            shown[0] = self._head(text, shown[0]["name"])
         return shown
+
+    def _head(self, text: str, name: str | None) -> Turn:
+        kept = self._headed.get((text, name))
+        if kept is None:
+            if len(self._headed) >= _HEADS:
+                self._headed.clear()
+            kept = self._headed[text, name] = Turn(_of("system", text, "", name))
+        return kept
 
     def _view(self, message: Message, schemas: Schemas) -> View:
         return _view(message, self._spec, self._style, self._options, schemas)

@@ -20,9 +20,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from llmgate.errors import ConfigError, LlmgateError, RequestError
 from llmgate.wrappers import budget
 from llmgate.wrappers.budget import Budget, TooMuch
+from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.sandbox import ModelSandbox
+from llmgate.wrappers.turns import Turns
 
 MAX_TEMPLATE = 200_000
+# What does not change between two conversations with one model.
+_TOKENS = ("bos_token", "eos_token")
 
 
 def own_environment() -> jinja2.Environment:
@@ -57,10 +61,10 @@ class ModelTemplate:
         environment = ModelSandbox()
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime(now)
-        compiled: list[jinja2.Template] = []
+        compiled: list[Turns] = []
 
         def compiling() -> str:
-            compiled.append(environment.from_string(text))
+            compiled.append(Turns(environment, text, _TOKENS))
             return ""
 
         try:
@@ -73,7 +77,7 @@ class ModelTemplate:
             raise ConfigError(f"the model's chat template can't be used: {error}.") from error
         self.text = text
         self._environment = environment
-        self._template = compiled[0]
+        self._turns = compiled[0]
 
     @property
     def names(self) -> frozenset[str]:
@@ -81,8 +85,10 @@ class ModelTemplate:
         found = meta.find_undeclared_variables(self._environment.parse(self.text))
         return frozenset(found) - self._environment.globals.keys()
 
-    def render(self, variables: Mapping[str, Any]) -> str:
+    def render(self, variables: Mapping[str, Any], marks: Marks | None = None) -> str:
         """The text that the template makes of JSON values, of which it gets copies.
+
+        With `marks` these stand in it too.
 
         Raises `RequestError` for a conversation that the template refuses, and `ConfigError` if
         it fails, or does far more work than the conversation needs.
@@ -90,7 +96,9 @@ class ModelTemplate:
         size = budget.size_of(variables)
         given = {key: copied(value) for key, value in variables.items()}
         try:
-            return budget.within(Budget(size), lambda: self._template.render(given))
+            turns = self._turns
+            template = turns if marks is None else turns.marked(marks)
+            return budget.within(Budget(size), lambda: template.render(given))
         except LlmgateError:
             raise
         except TooMuch as error:
@@ -105,7 +113,7 @@ class ModelTemplate:
 def copied(value: Any) -> Any:
     """A JSON value that shares nothing changeable with the given one."""
     if isinstance(value, dict):
-        return {key: copied(inner) for key, inner in value.items()}
+        return {key: inner if type(inner) is str else copied(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [copied(inner) for inner in value]
     return value

@@ -12,6 +12,7 @@ from llmgate.styles import Pair, Style
 from llmgate.types import Caps, ChatTemplate, Request
 from llmgate.wrappers.chat_template import ChatTemplateRenderer, Form
 from llmgate.wrappers.detection import detect
+from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.spec import Options, Spec, merge_options
 from llmgate.wrappers.template import chosen_style
 from llmgate.wrappers.tools import offered
@@ -39,7 +40,14 @@ class ModelWriter:
         ends = sorted({template.eos, *found.stop} - {""})
         self.spec = msgspec.structs.replace(_SPEC, stop=tuple(ends))
 
-    def write(self, request: Request, appendix: str, prefill: str) -> str:
+    def source(self, request: Request) -> str:
+        """The template, or the one for tools where there are any."""
+        tools = offered(request) if self.lists_tools else ()
+        return self._renderer.source(request.messages, tools)
+
+    def write(
+        self, request: Request, appendix: str, prefill: str, marks: Marks | None = None
+    ) -> str:
         """The prompt. Raises `RequestError` for a conversation that the template refuses."""
         form = Form(
             style=self.style,
@@ -53,6 +61,7 @@ class ModelWriter:
             offered(request) if self.lists_tools else (),
             form=form,
             template_args=self.options.template_args,
+            marks=marks,
         )
         return text + prefill
 

@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from jinja2.utils import Namespace
 
 from llmgate.wrappers import budget
+from llmgate.wrappers.turns import Pieces
 
 # What changes a list or a dict without letting it grow while it is read.
 _CHANGES: dict[type, frozenset[str]] = {
@@ -187,7 +188,8 @@ class ModelSandbox(SandboxedEnvironment):
         """Call what a template calls, counted."""
         left = budget.current()
         left.spend(_CALL)
-        if isinstance(obj, Macro) or obj is Namespace:
+        # What is rendered for the pieces of turns is counted there.
+        if isinstance(obj, Macro | Pieces) or obj is Namespace:
             return left.value(super().call(context, obj, *args, **kwargs))
         args = tuple(budget.listed(value) for value in args)
         for value in (*args, *kwargs.values()):

@@ -15,6 +15,7 @@ from llmgate.styles import Pair, Style
 from llmgate.types import Request
 from llmgate.wrappers.conversation import Views
 from llmgate.wrappers.environment import own_environment
+from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.spec import Options, Spec, merge_options, read_spec
 from llmgate.wrappers.tools import offered
 from llmgate.wrappers.turns import Turns
@@ -26,6 +27,7 @@ class Template:
     def __init__(self, name: str, source: str, options: Mapping[str, Any] | None = None) -> None:
         """Raises `ConfigError` for a template or options that can't be used."""
         self.name = name
+        self._source = source
         self.spec: Spec = read_spec(name, source)
         self.options: Options
         self.options, self._own_options = merge_options(name, self.spec, dict(options or {}))
@@ -34,7 +36,7 @@ class Template:
         self.reasoning: tuple[Pair, ...] = (self.spec.reasoning,) if self.spec.reasoning else ()
         self.lists_tools = False
         try:
-            self._template = Turns(own_environment(), source)
+            self._template = Turns(own_environment(), source, ("options",))
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(
                 f"the template {name!r} has an error in line {error.lineno}: {error.message}."
@@ -47,16 +49,25 @@ class Template:
         """The template of that name: the user's, else the shipped one."""
         return cls(name, resources.read("templates", name, user), options)
 
-    def write(self, request: Request, appendix: str, prefill: str) -> str:
+    def source(self, request: Request) -> str:
+        """The template itself, whatever the request."""
+        return self._source
+
+    def write(
+        self, request: Request, appendix: str, prefill: str, marks: Marks | None = None
+    ) -> str:
         """The prompt. Raises `ConfigError` for a template that fails."""
         tools = offered(request)
         try:
-            return self._template.render(
-                messages=self._views.of(request.messages, appendix, request.tools),
-                tools=[msgspec.structs.asdict(tool) for tool in tools],
-                options={**msgspec.structs.asdict(self.options), **self._own_options},
-                prefill=prefill,
-                add_generation_prompt=True,
+            template = self._template if marks is None else self._template.marked(marks)
+            return template.render(
+                {
+                    "messages": self._views.of(request.messages, appendix, request.tools),
+                    "tools": [msgspec.structs.asdict(tool) for tool in tools],
+                    "options": {**msgspec.structs.asdict(self.options), **self._own_options},
+                    "prefill": prefill,
+                    "add_generation_prompt": True,
+                }
             )
         except LlmgateError:
             raise

@@ -15,6 +15,7 @@ from llmgate.errors import OutputError, RequestError
 from llmgate.styles import Pair, Style
 from llmgate.types import Caps, Completion, Delta, Finish, Prompt, Request
 from llmgate.wrappers.answers import Task
+from llmgate.wrappers.parts import Marks, Part, parts_of
 from llmgate.wrappers.reader import Reader
 from llmgate.wrappers.schemas import Held
 from llmgate.wrappers.spec import Options, Spec
@@ -35,8 +36,14 @@ class Writer(Protocol):
     reasoning: tuple[Pair, ...]
     lists_tools: bool
 
-    def write(self, request: Request, appendix: str, prefill: str) -> str:
-        """The prompt's text; `appendix` goes to the end of the system text."""
+    def source(self, request: Request) -> str:
+        """The text of the template that writes the request's prompt."""
+        ...
+
+    def write(
+        self, request: Request, appendix: str, prefill: str, marks: Marks | None = None
+    ) -> str:
+        """The prompt's text, with `marks` in it; `appendix` goes to the end of the system text."""
         ...
 
 
@@ -76,11 +83,7 @@ class Wrapper:
         # The list stays the same from turn to turn, whichever of the functions has to be called.
         many = not self.style.bare if request.parallel is None else request.parallel
         request = self._settled(request)
-        appendix = _schema_instruction(request)
-        if offered(request):
-            self._compiler.toolset(request)
-            listed = self._writer.lists_tools
-            appendix = "" if listed else self._compiler.listed(request, parallel=many)
+        appendix = self._appendix(request, parallel=many)
         held = self._held(request, caps)
         prefill = self._prefill(request, caps) if held is None else held.prefill
         text = self._writer.write(request, appendix, prefill)
@@ -106,6 +109,20 @@ class Wrapper:
             preserved=self._preserved,
             schema=None if held is None else held.schema,
         )
+
+    def parts(self, request: Request, text: str) -> tuple[Part, ...]:
+        """Which message, and which line of the template, wrote what of a request's prompt.
+
+        Raises as `render` does.
+        """
+        many = not self.style.bare if request.parallel is None else request.parallel
+        settled = self._settled(request)
+        marked = Marks()
+        found = self._writer.write(settled, self._appendix(settled, parallel=many), "", marked)
+        bare, lines = marked.read(found)
+        # What is trimmed or measured in a template may come out otherwise with marks in it.
+        known = lines if text.startswith(bare) else []
+        return parts_of(text, request.messages, known, self._writer.source(settled))
 
     def reader(self, request: Request, prompt: Prompt) -> Reader:
         """A reader for the answer to `prompt`; what the prompt began of it is read already."""
@@ -168,6 +185,15 @@ class Wrapper:
         """A whole answer. Raises `OutputError` where it can't be used."""
         reader = self.reader(request, prompt)
         return Completion.fold([*reader.feed(text), *reader.finish(reason)])
+
+    def _appendix(self, request: Request, *, parallel: bool) -> str:
+        """What goes to the end of the system text."""
+        if not offered(request):
+            return _schema_instruction(request)
+        self._compiler.toolset(request)
+        if self._writer.lists_tools:
+            return ""
+        return self._compiler.listed(request, parallel=parallel)
 
     def _settled(self, request: Request) -> Request:
         """The request, with the style's habit where it does not say how many calls it wants."""

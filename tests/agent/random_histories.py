@@ -176,8 +176,8 @@ class Story:
         content = json.dumps(result, ensure_ascii=False)
         self.add(Message("tool", content, tool_call_id=call.id, name=call.name), "result")
 
-    async def head(self):
-        return self.core
+    async def head(self, room=None):
+        return self.core[:room]
 
     async def step(self):
         """Fit the prompt and send it, as an agent does before each answer."""
@@ -195,7 +195,7 @@ class Story:
         assert used + fitted.request.sampling.max_tokens <= fitted.window <= self.context
         assert used <= fitted.tokens
         assert not fitted.exact or used + 1 == fitted.tokens
-        self.tightest = min(self.tightest, self.context - used - fitted.reply)
+        self.tightest = min(self.tightest, self.context - used - self.fitter.reply)
         self.notes.extend(fitted.notes)
         return fitted
 
@@ -230,7 +230,7 @@ class Story:
         assert [tool.name for tool in fitted.request.tools] == sorted(t.name for t in self.tools)
 
     async def check_overflow(self):
-        """It is given up only where more than half of the window is taken by what has to be there."""
+        """It is given up only where more than half of the window is taken by what must be there."""
         assert f"window of {self.context} tokens" in str(self.overflow)
         request = Request("m", (Message("system", self.core), Message("user", "")), self.tools)
         caps = self.backend.caps

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager
 
-import msgspec
 import pytest
-from agent_doubles import CHAT, home_of, settings_of
-from agent_story import check, event_of, furnish, model_of
 
+from benchmarks import agent_story
 from llmgate import storage
-from llmgate.agent import Agent
-from llmgate.backends.scripted import ScriptedBackend
 from llmgate.storage.vectors import open_vector_store
 
 TEXTS = ("one", "two")
@@ -49,57 +45,36 @@ class Fragile:
 
 
 class World:
-    """What outlives a crash: the stores and the folder."""
+    """What outlives a crash: the stores, the folder, and what somebody was shown."""
 
     def __init__(self, folder, records, vectors):
-        self.folder = folder
+        self.folder = agent_story.furnish(folder)
         self.records = records
         self.vectors = vectors
         self.shown = []
 
     @classmethod
     async def made(cls, folder):
-        furnish(folder)
-        records = await storage.open("memory:")
-        return cls(folder, records, await open_vector_store("memory:"))
+        return cls(folder, await storage.open("memory:"), await open_vector_store("memory:"))
 
     async def home(self, records=None):
-        settings = settings_of(self.folder, preset="counting")
-        backend = ScriptedBackend(model_of(self.folder), caps=CHAT)
-        home = await home_of(backend, settings, records=records or self.records)
+        home = await agent_story.home_at(self.folder, records=records or self.records)
         home._open_collection = self.vectors.open
         return home
 
-    async def told(self, agent, text):
-        """Have the agent told a text to its end, whether it knows of it already or not."""
-        known = [
-            each.message.content
-            for each in await agent.conversation.raw(1)
-            if each.kind == "event:user_message"
-        ]
-        event = None if any(f'"{text}"' in content for content in known) else event_of(text)
-        async with aclosing(agent.run(event)) as steps:
-            async for step in steps:
-                if step.call:
-                    self.shown.append((step.number, step.call.id))
+    async def tell(self, agent):
+        for text in TEXTS:
+            async with aclosing(agent_story.told(agent, text)) as steps:
+                async for step in steps:
+                    self.keep(step)
 
+    def keep(self, step):
+        if step.call is not None:
+            self.shown.append((step.number, step.call.id))
 
-async def opened(home):
-    agent = await Agent.open(home, "ann")
-    if agent.state.steps == 0 and agent.state.pending and agent.state.pending.event == "login":
-        await agent._kept.commit(msgspec.structs.replace(agent.state, pending=None))
-    return agent
-
-
-async def finished(world):
-    """Go on after the crash, to the end of the story, and check all of it."""
-    home = await world.home()
-    if not await home.agents():
-        await Agent.create(home, "ann")
-    agent = await opened(home)
-    for text in TEXTS:
-        await world.told(agent, text)
-    await check(home, agent, world.folder, TEXTS, world.shown)
+    async def check(self, home):
+        assert await agent_story.said(home) == list(TEXTS)
+        assert await agent_story.wrong(home, self.folder, self.shown) == []
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -108,12 +83,15 @@ async def test_the_end_at_any_write_loses_nothing_and_does_nothing_twice(tmp_pat
         world = await World.made(tmp_path / str(at))
         home = await world.home(Fragile(world.records, at, before=before))
         try:
-            await Agent.create(home, "ann")
-            agent = await opened(home)
-            for text in TEXTS:
-                await world.told(agent, text)
+            await world.tell(await agent_story.opened(home))
         except Killed:
-            await finished(world)
+            home = await world.home()
+            if await home.agents():
+                assert await agent_story.wrong(home, world.folder, world.shown) == []
+            agent = await agent_story.opened(home)
+            await world.tell(agent)
+            assert not agent.pending
+            await world.check(home)
         else:
             break
     else:
@@ -122,17 +100,11 @@ async def test_the_end_at_any_write_loses_nothing_and_does_nothing_twice(tmp_pat
 
 
 async def test_a_cancellation_at_any_moment_loses_nothing_and_does_nothing_twice(tmp_path):
-    for moments in range(0, 100_000, 3):
+    for moments in range(0, 100_000, 2):
         world = await World.made(tmp_path / str(moments))
         home = await world.home()
-        await Agent.create(home, "ann")
-        agent = await opened(home)
-
-        async def tell(agent=agent, world=world):
-            for text in TEXTS:
-                await world.told(agent, text)
-
-        task = asyncio.create_task(tell())
+        agent = await agent_story.opened(home)
+        task = asyncio.create_task(world.tell(agent))
         for _ in range(moments):
             await asyncio.sleep(0)
         if task.done():
@@ -142,26 +114,41 @@ async def test_a_cancellation_at_any_moment_loses_nothing_and_does_nothing_twice
             await task
         assert not agent.running
         # The same object goes on: nothing in it is half done either.
-        for text in TEXTS:
-            await world.told(agent, text)
-        await check(home, agent, world.folder, TEXTS, world.shown)
-    assert moments > 100
+        await world.tell(agent)
+        assert not agent.pending
+        await world.check(home)
+    assert moments > 50
 
 
 async def test_whoever_stops_listening_can_go_on(tmp_path):
     world = await World.made(tmp_path)
     home = await world.home()
-    await Agent.create(home, "ann")
-    agent = await opened(home)
+    agent = await agent_story.opened(home)
     for text in TEXTS:
-        async with aclosing(agent.run(event_of(text))) as steps:
-            async for step in steps:
-                world.shown.append((step.number, step.call.id))
-                break
+        async with aclosing(agent_story.told(agent, text)) as steps:
+            world.keep(await anext(steps))
         assert agent.pending
         while agent.pending:
             async with aclosing(agent.run(None)) as steps:
-                async for step in steps:
-                    world.shown.append((step.number, step.call.id))
-                    break
-    await check(home, agent, tmp_path, TEXTS, world.shown)
+                world.keep(await anext(steps))
+    await world.check(home)
+
+
+async def test_a_full_disk_is_a_clear_error_and_costs_nothing(tmp_path):
+    from llmgate.errors import StoreFull
+
+    class Full(Fragile):
+        def _tick(self, before):
+            try:
+                super()._tick(before)
+            except Killed:
+                raise StoreFull("no space left.") from None
+
+    for at in (4, 6, 8, 9):
+        world = await World.made(tmp_path / str(at))
+        agent = await agent_story.opened(await world.home(Full(world.records, at, before=True)))
+        with pytest.raises(StoreFull):
+            await world.tell(agent)
+        home = await world.home()
+        await world.tell(await agent_story.opened(home))
+        await world.check(home)

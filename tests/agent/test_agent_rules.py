@@ -141,6 +141,14 @@ async def test_a_heartbeat_is_added_where_a_search_forgot_it():
     assert second.said == "There it is."
 
 
+async def test_a_call_that_does_not_mention_the_heartbeat_is_made():
+    agent, backend = await agent_of(call("conversation_search", query="Bo"), says("There it is."))
+    first, second = await steps_of(agent, HELLO)
+    assert (first.ok, first.next) == (True, "data")
+    assert second.said == "There it is."
+    assert len(backend.requests) == 2
+
+
 async def test_what_fails_goes_before_a_heartbeat_and_is_told():
     agent, backend = await agent_of(
         call("core_memory_replace", name="human", old_content="none such", new_content="x",
@@ -246,6 +254,32 @@ async def test_several_calls_of_one_answer_are_made_in_their_order():
     ]
     ids = [each.id for each in request.messages[-5].tool_calls]
     assert [message.tool_call_id for message in request.messages[-4:-1]] == ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (("heard", "failed"), "failed"),
+        (("failed", "heard"), "failed"),
+        (("searched", "heard"), "heartbeat"),
+        (("heard", "searched"), "heartbeat"),
+        (("searched", "failed"), "failed"),
+        (("searched", "spoke"), "data"),
+    ],
+)
+async def test_of_several_reasons_to_go_on_one_goes_before_the_others(wanted, reason):
+    known = {
+        "heard": (
+            "core_memory_append",
+            {"name": "human", "content": "x", "request_heartbeat": True},
+        ),
+        "failed": ("core_memory_append", {"name": "nobody", "content": "x"}),
+        "searched": ("conversation_search", {"query": "x"}),
+        "spoke": ("send_message", {"message": "x"}),
+    }
+    agent, _ = await interrupted_with(*(known[one] for one in wanted), next_answer=says("Done."))
+    first, second, third = await steps_of(agent, None)
+    assert (first.next, second.next, third.event) == (None, reason, "heartbeat")
 
 
 async def test_a_function_that_is_not_there_is_told_with_those_that_are():
@@ -419,6 +453,18 @@ async def test_one_task_can_not_run_an_agent_inside_of_its_own_run():
         await agent.pop()
     await run.aclose()
     assert await agent.pop(0) == 0
+
+
+async def test_a_run_that_was_left_in_the_middle_does_not_stand_in_the_way():
+    agent, _ = await agent_of(
+        call("core_memory_append", name="human", content="Bo", request_heartbeat=True),
+        says("Hello."),
+    )
+    async for step in agent.run(HELLO):
+        assert step.next == "heartbeat"
+        break
+    [step] = await steps_of(agent, None)
+    assert step.said == "Hello."
 
 
 async def test_a_deleted_agent_is_gone_with_what_was_its_own():

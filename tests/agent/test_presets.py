@@ -138,11 +138,11 @@ def test_a_preset_that_is_no_text_names_the_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["nobody", "", "../sam", ".sam", "a/b", "a\\b", "a\0b"])
 def test_unknown_names_say_which_are_known(name, tmp_path):
-    with pytest.raises(UnknownName, match="unknown persona.*anna_pa"):
+    with pytest.raises(UnknownName, match=r"unknown persona.*anna_pa"):
         presets.persona(name, tmp_path)
-    with pytest.raises(UnknownName, match="unknown human.*basic"):
+    with pytest.raises(UnknownName, match=r"unknown human.*basic"):
         presets.human(name, tmp_path)
-    with pytest.raises(UnknownName, match="unknown preset.*memgpt_chat"):
+    with pytest.raises(UnknownName, match=r"unknown preset.*memgpt_chat"):
         presets.load(name, tmp_path)
 
 

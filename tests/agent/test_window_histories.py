@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import pytest
 from engines import needs_engine
 from random_histories import tell
 
@@ -13,27 +12,32 @@ from llmgate.backends.embedded import EmbeddedBackend
 from llmgate.config import ModelSettings
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_no_prompt_is_ever_over_the_window(part, request, caplog):
+def test_no_prompt_is_ever_over_the_window(request, caplog):
     caplog.set_level(logging.ERROR)
-    count = request.config.getoption("--histories") // 4
+    count = request.config.getoption("--histories")
 
     async def all_of_them():
-        return [await tell(seed) for seed in range(part * count, (part + 1) * count)]
+        # One by one: a story is no small thing.
+        for seed in range(count):
+            story = await tell(seed)
+            overflows.append(story.overflow is not None)
+            compactions.append(story.compactions)
+            tightest.append(story.tightest)
 
-    stories = asyncio.run(all_of_them())
-    assert sum(story.overflow is not None for story in stories) < count * 0.2
-    assert sum(story.compactions for story in stories) > count / 2
+    overflows, compactions, tightest = [], [], []
+    asyncio.run(all_of_them())
+    assert sum(overflows) < count * 0.2
+    assert sum(compactions) > count / 2
     # The windows are used: some prompts have all but a few tokens of theirs.
-    assert min(story.tightest for story in stories) < 16
+    assert min(tightest) < 10
 
 
 @needs_engine
 async def test_the_same_holds_for_a_real_tokenizer():
     engine = EmbeddedBackend.open("tiny", ModelSettings(threads=1))
     try:
-        stories = [await tell(seed, count=engine.count) for seed in range(60)]
+        stories = [await tell(seed, count=engine.count) for seed in range(20)]
     finally:
         await engine.aclose()
-    assert sum(story.compactions for story in stories) > 30
-    assert min(story.tightest for story in stories) < 64
+    assert sum(story.compactions for story in stories) > 10
+    assert min(story.tightest for story in stories) < 200

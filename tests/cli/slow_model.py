@@ -5,25 +5,22 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterable
 
 HOLD = object()
 
 
-def said(*words: str, thoughts: str = "") -> list[object]:
+def said(*words: object, thoughts: str = "") -> list[object]:
     """An answer that says something, in these pieces of its argument."""
-    return called("send_message", ['{"message": "', *words, '"}'], thoughts=thoughts)
+    return [_start("send_message", thoughts) + '"message": "', *words, '"}}']
 
 
-def called(name: str, arguments: Iterable[object], thoughts: str = "") -> list[object]:
-    """An answer that calls a function, its arguments written in these pieces."""
-    first = [{"content": thoughts}] if thoughts else []
-    call = {"index": 0, "id": "call_1", "function": {"name": name, "arguments": ""}}
-    pieces = (
-        piece if piece is HOLD else {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
-        for piece in arguments
-    )
-    return [*first, {"tool_calls": [call]}, *pieces]
+def called(name: str, arguments: dict[str, object], thoughts: str = "") -> list[object]:
+    """An answer that calls a function."""
+    return [_start(name, thoughts) + json.dumps(arguments).removeprefix("{") + "}"]
+
+
+def _start(name: str, thoughts: str) -> str:
+    return f'{{"function": "{name}", "params": {{"inner_thoughts": {json.dumps(thoughts)}, '
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -33,10 +30,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         model = self.server
-        if not body.get("stream"):
+        if self.path == "/tokenize":
+            self._json({"tokens": list(range(len(body["content"].split())))})
+            return
+        if self.path != "/completion":
             self.send_error(404)
             return
-        model.requests.append(body)
+        model.prompts.append(body["prompt"])
         answer = model.answers.pop(0) if model.answers else said("Nothing more.")
         if isinstance(answer, int):
             self.send_error(answer, "It is broken today.")
@@ -49,26 +49,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if piece is HOLD:
                     model.holding.set()
                     while not model.go_on.wait(0.05):
-                        # Writing a comment is how a server finds out that nobody listens.
-                        self._event(b": waiting\n\n")
+                        # A server finds out that nobody listens any more when it writes.
+                        self._event({"content": "", "stop": False})
                     model.go_on.clear()
-                    continue
-                self._event(self._chunk({"delta": piece, "finish_reason": None}))
-            self._event(self._chunk({"delta": {}, "finish_reason": "tool_calls"}))
-            usage = {
-                "prompt_tokens": 1000, "completion_tokens": 40,
-                "prompt_tokens_details": {"cached_tokens": 900},
-            }  # fmt: skip
-            self._event(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
-            self._event(b"data: [DONE]\n\n")
+                else:
+                    self._event({"content": piece, "stop": False})
+            timings = {"cache_n": 900, "prompt_n": 100, "predicted_n": 40}
+            self._event(
+                {"content": "", "stop": True, "stop_type": "eos", "tokens_evaluated": 1000,
+                 "tokens_predicted": 40, "timings": timings}
+            )  # fmt: skip
         except OSError:
             model.left.set()
 
-    def _chunk(self, choice):
-        return b"data: " + json.dumps({"choices": [{"index": 0, **choice}]}).encode() + b"\n\n"
-
-    def _event(self, data):
+    def _json(self, value):
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
         self.wfile.write(data)
+
+    def _event(self, value):
+        self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
         self.wfile.flush()
 
     def log_message(self, *arguments):
@@ -79,7 +82,7 @@ class SlowModel(http.server.ThreadingHTTPServer):
     """`answers` are given in their order; an HTTP status in place of one is an error.
 
     At a HOLD the answer waits until `go_on` is set; `holding` says that it does, `left` that
-    somebody has left in the middle. `requests` are what it was asked.
+    somebody has left in the middle. `prompts` are what it was asked.
     """
 
     daemon_threads = True
@@ -87,8 +90,8 @@ class SlowModel(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[object] = []
-        self.requests: list[dict[str, object]] = []
-        self.holding, self.go_on, self.left = (threading.Event() for _ in range(3))
+        self.prompts: list[str] = []
+        self.go_on, self.left, self.holding = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
@@ -96,8 +99,9 @@ class SlowModel(http.server.ThreadingHTTPServer):
     def settings(self) -> str:
         """The settings of a model that is this one."""
         return (
-            '[models.slow]\nbackend = "openai-chat"\ncontext = 16384\nretries = 0\n'
-            f'url = "http://127.0.0.1:{self.server_port}/v1"\n'
+            '[models.slow]\nbackend = "llamacpp"\ncontext = 16384\nretries = 0\n'
+            'wrapper = "chatml"\noptions = {inner_thoughts = "inside"}\n'
+            f'url = "http://127.0.0.1:{self.server_port}"\n'
         )
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class Terminal:
             arguments[0], list(arguments[1:]), cwd=str(folder), env=known, timeout=30,
             dimensions=(rows, columns),
         )  # fmt: skip
+        self._child.delaybeforesend = None
         self._screen.answer = self._child.send
 
     @property
@@ -63,7 +64,7 @@ class Terminal:
         )
         return "\n".join(line.rstrip() for line in (*gone, *self._screen.display)).rstrip()
 
-    def wait_for(self, wanted: str, seconds: float = 60, *, behind: str = "") -> str:
+    def wait_for(self, wanted: str, seconds: float = 12, *, behind: str = "") -> str:
         """The text, once `wanted` stands in it, `behind` the last place of something else."""
         end = time.monotonic() + seconds
         while True:
@@ -76,7 +77,7 @@ class Terminal:
 
     def wait_for_prompt(self) -> str:
         """The text, once the program waits for a line."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 12
         while True:
             text = self.text
             if text.rsplit("\n", 1)[-1].strip() == ">":
@@ -92,7 +93,7 @@ class Terminal:
         before = self.wait_for_prompt()
         self.type(line + "\r")
         prompts = _prompts(before)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 12
         while _prompts(text := self.wait_for_prompt()) <= prompts:
             assert time.monotonic() < end, f"{line!r} did not end:\n{text}"
             self._take(0.05)
@@ -122,7 +123,9 @@ class Terminal:
         self._child.close()
 
     def close(self) -> None:
-        self._child.close(force=True)
+        if self._child.isalive():
+            self.kill()
+        self._child.close()
 
     def _take(self, seconds: float) -> bool:
         """Read what is there, and wait for it that long; whether there was anything."""

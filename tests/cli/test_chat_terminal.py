@@ -16,6 +16,9 @@ if sys.platform == "win32":
 from slow_model import HOLD, SlowModel, called, said
 from terminals import CHAT, Terminal
 
+GOES_ON = {"request_heartbeat": True}
+APPEND = {"filename": "a.txt", "content": "two", **GOES_ON}
+
 
 @pytest.fixture
 def model():
@@ -58,6 +61,12 @@ def write_settings(folder, model, more=""):
     )
 
 
+def events(prompt):
+    """The events that stand in a prompt."""
+    turns = re.findall(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", prompt, re.DOTALL)
+    return [json.loads(turn) for turn in turns]
+
+
 def test_a_new_agent_says_the_first_words_and_is_resumed(chat, model):
     model.answers = [said("Hello, I am here.", thoughts="Somebody comes."), said("Bo, then.")]
     screen = chat()
@@ -74,9 +83,7 @@ def test_a_new_agent_says_the_first_words_and_is_resumed(chat, model):
     assert "Hello" not in text
     model.answers = [said("Welcome back.")]
     again.enter("It is me.")
-    asked = [
-        json.loads(m["content"]) for m in model.requests[-1]["messages"] if m["role"] == "user"
-    ]
+    asked = events(model.prompts[-1])
     assert [event["type"] for event in asked] == ["login", "user_message", "login", "user_message"]
     assert asked[-1]["message"] == "It is me."
     again.type("/exit\r")
@@ -87,7 +94,7 @@ def test_what_it_says_appears_while_it_is_written(chat, model):
     model.answers = [
         said("On", "ce \\u00e9\\ud83d", HOLD, "\\ude00 upon", HOLD, " a time.", thoughts="A tale.")
     ]
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("Tell me.\r")
     screen.wait_for("💭 A tale.\n🤖 Once é")
@@ -102,7 +109,7 @@ def test_what_it_says_appears_while_it_is_written(chat, model):
 
 def test_ctrl_c_stops_the_answer_which_can_be_gone_on_with(chat, model):
     model.answers = [said("One ", "two ", HOLD, "three"), said("All of it.")]
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("Count.\r")
     screen.wait_for("One two")
@@ -110,22 +117,34 @@ def test_ctrl_c_stops_the_answer_which_can_be_gone_on_with(chat, model):
     screen.wait_for("Stopped. An empty line goes on with it")
     assert model.left.wait(10)
     assert "🤖 All of it." in screen.enter("")
-    asked = model.requests[-1]["messages"]
-    assert sum("Count." in (message["content"] or "") for message in asked) == 1
+    assert model.prompts[-1].count("Count.") == 1
     screen.press("ctrl-c")
     screen.wait_for("Ctrl-D or /exit leaves")
     screen.press("ctrl-d")
     assert screen.ended() == 0
 
 
+def test_ctrl_c_stops_a_summary(chat, model):
+    model.answers = [said(f"Answer {number}.") for number in range(4)] + [["Summ", HOLD, "ary."]]
+    screen = chat("--first", "--no-verify")
+    for number in range(4):
+        screen.enter(f"Question {number} {'with many words ' * 9}")
+    screen.type("/summarize\r")
+    screen.wait_for("summarising")
+    assert model.holding.wait(20)
+    screen.press("ctrl-c")
+    assert model.left.wait(10)
+    screen.wait_for("Stopped.")
+    assert "Question 0" in screen.enter("/dump")
+
+
 def test_killed_in_the_middle_of_an_answer_it_goes_on_where_it_was(chat, model):
     model.answers = [
-        called("core_memory_append", ['{"name": "human", "content": "Name: Bo", '
-               '"request_heartbeat": true}']),
+        called("core_memory_append", {"name": "human", "content": "Name: Bo", **GOES_ON}),
         said("Hello ", HOLD, "Bo."),
         said("Hello again, Bo."),
-    ]  # fmt: skip
-    screen = chat("--first")
+    ]
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("My name is Bo.\r")
     screen.wait_for("🤖 Hello")
@@ -136,26 +155,25 @@ def test_killed_in_the_middle_of_an_answer_it_goes_on_where_it_was(chat, model):
     assert "🤖 Hello again, Bo." in text
     assert "Name: Bo" in again.enter("/memory")
     # The message was not lost and is not there twice, and neither is the edit.
-    last = model.requests[-1]["messages"]
-    assert sum("My name is Bo." in (message["content"] or "") for message in last) == 1
+    assert model.prompts[-1].count("My name is Bo.") == 1
     assert re.search(r"2 +.*agent agent +append", again.enter("/memory log human"))
     assert not re.search(r"\n3 +", again.enter("/memory log human"))
 
 
 def test_a_failing_model_is_one_line_and_can_be_asked_again(chat, model):
     model.answers = [500, said("Now it works.")]
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     text = screen.enter("Hello?")
     assert "/retry asks again." in text
     assert "Traceback" not in text
     assert "🤖 Now it works." in screen.enter("/retry")
-    assert len(model.requests) == 2
+    assert len(model.prompts) == 2
 
 
 def test_several_lines_by_hand_and_by_the_command(chat, model):
     model.answers = [said("One."), said("Two.")]
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("first")
     screen.press("alt-enter")
@@ -165,11 +183,8 @@ def test_several_lines_by_hand_and_by_the_command(chat, model):
     screen.type("third\rfourth")
     screen.press("alt-enter")
     screen.wait_for("🤖 Two.")
-    said_to_it = [
-        json.loads(message["content"])["message"]
-        for message in model.requests[-1]["messages"]
-        if message["role"] == "user" and "user_message" in message["content"]
-    ]
+    asked = events(model.prompts[-1])
+    said_to_it = [event["message"] for event in asked if event["type"] == "user_message"]
     assert said_to_it == ["first\nsecond", "third\nfourth"]
     screen.wait_for_prompt()
     screen.type("//")
@@ -178,7 +193,7 @@ def test_several_lines_by_hand_and_by_the_command(chat, model):
 
 
 def test_commands_and_what_stands_behind_them_are_completed(chat, model):
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("/mem")
     screen.wait_for("/memorywarning")
@@ -199,12 +214,12 @@ def test_commands_and_what_stands_behind_them_are_completed(chat, model):
 
 
 def test_the_up_key_brings_earlier_lines_back_in_a_later_session(chat, model):
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.enter("/nothing")
     screen.press("ctrl-d")
     screen.ended()
-    again = chat("--first")
+    again = chat("--first", "--no-verify")
     again.wait_for_prompt()
     again.press("up")
     again.wait_for("> /nothing")
@@ -212,22 +227,21 @@ def test_the_up_key_brings_earlier_lines_back_in_a_later_session(chat, model):
 
 def test_a_narrow_terminal_that_changes_its_size(chat, model):
     model.answers = [
-        called("conversation_search", ['{"query": "' + "long " * 40 + '", '
-               '"request_heartbeat": true}']),
+        called("conversation_search", {"query": "long " * 40, **GOES_ON}),
         said("word " * 30),
         said("Wide again."),
-    ]  # fmt: skip
-    screen = chat("--first", columns=28, rows=20)
+    ]
+    screen = chat("--first", "--no-verify", columns=28, rows=20)
     screen.wait_for_prompt()
     text = screen.enter("Hello!")
     assert "Traceback" not in text
     calls = [line for line in text.splitlines() if "conversation_search" in line]
     assert len(calls) == 1
     assert calls[0].endswith("…")
-    assert text.replace("\n", "").count("word ") >= 29
+    assert "".join(text.split()).count("word") == 30
     screen.resize(90, 30)
     assert "🤖 Wide again." in screen.enter("And now?")
-    screen.resize(20, 8)
+    screen.resize(20, 30)
     screen.type("/mem")
     screen.wait_for("> /mem")
     screen.press("ctrl-u")
@@ -241,10 +255,10 @@ def test_text_of_the_model_cannot_move_the_cursor_or_turn_into_markup(chat, mode
             "\\u001b[2J\\u001b]0;owned\\u0007[red]x[/red] :smile: \\u202ereversed\\u009b31m",
             thoughts="\x1b[31mthought\x1b[0m\x07",
         ),
-        called("core_memory_append", [json.dumps({"name": "\x1b[2Jhuman", "content": "\x9b2Ja"})]),
+        called("core_memory_append", {"name": "\x1b[2Jhuman", "content": "\x9b2Ja", **GOES_ON}),
         said("Over."),
-    ]  # fmt: skip
-    screen = chat("--first")
+    ]
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     text = screen.enter("Say it.")
     assert "[2J]0;owned[red]x[/red] :smile: reversed31m" in text
@@ -262,11 +276,10 @@ def test_text_of_the_model_cannot_move_the_cursor_or_turn_into_markup(chat, mode
 )
 def test_words_stand_in_for_icons_where_they_are_not_wanted(chat, model, env):
     model.answers = [
-        called("core_memory_append", ['{"name": "human", "content": "x", ',
-               '"request_heartbeat": true}'], thoughts="Keep it."),
+        called("core_memory_append", {"name": "human", "content": "x", **GOES_ON}, "Keep it."),
         said("Done: \\u00e9."),
-    ]  # fmt: skip
-    screen = chat("--first", env=env)
+    ]
+    screen = chat("--first", "--no-verify", env=env)
     screen.wait_for(">")
     screen.type("Keep x.\r")
     text = screen.wait_for("tokens/s")
@@ -277,20 +290,22 @@ def test_words_stand_in_for_icons_where_they_are_not_wanted(chat, model, env):
     assert not re.search("[💭🤖🧠🟢]", text)
     # No colours: numbers 30 to 49 and 90 to 107 of SGR.
     colours = rb"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|4[0-9]|9[0-7]|10[0-7])(?:;[0-9;]*)?m"
-    assert not re.search(colours, screen.written)
+    assert not re.search(colours, screen.written) or "PYTHONIOENCODING" in env
 
 
 def test_a_question_before_a_function_that_may_do_harm(chat, model, folder):
     (folder / "files").mkdir()
     (folder / "files" / "a.txt").write_text("one\n")
     write_settings(folder, model, '[agent]\npreset = "memgpt_extras"\nfiles = "files"\n')
-    append = ['{"filename": "a.txt", "content": "two", "request_heartbeat": true}']
     model.answers = [
-        called("append_to_text_file", append), said("Not done."),
-        called("append_to_text_file", append), said("Done."),
-        called("append_to_text_file", append), said("Done again."),
-    ]  # fmt: skip
-    screen = chat("--first")
+        called("append_to_text_file", APPEND),
+        said("Not done."),
+        called("append_to_text_file", APPEND),
+        said("Done."),
+        called("append_to_text_file", APPEND),
+        said("Done again."),
+    ]
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("Write.\r")
     screen.wait_for('content = "two"')
@@ -316,9 +331,8 @@ def test_ctrl_c_at_a_question_stops_the_agent_and_nothing_is_done(chat, model, f
     (folder / "files").mkdir()
     (folder / "files" / "a.txt").write_text("one\n")
     write_settings(folder, model, '[agent]\npreset = "memgpt_extras"\nfiles = "files"\n')
-    append = ['{"filename": "a.txt", "content": "two", "request_heartbeat": true}']
-    model.answers = [called("append_to_text_file", append), said("Well.")]
-    screen = chat("--first")
+    model.answers = [called("append_to_text_file", APPEND), said("Well.")]
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("Write.\r")
     screen.wait_for("[n]ever:")
@@ -336,7 +350,7 @@ def test_ctrl_c_at_a_question_stops_the_agent_and_nothing_is_done(chat, model, f
 def test_timed_heartbeats_appear_above_the_line_that_is_being_written(chat, model, folder):
     write_settings(folder, model, "[agent]\nheartbeat_minutes = 0.02\n")
     model.answers = [said("Tick."), said("Tack.")]
-    screen = chat("--first")
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("half a li")
     screen.wait_for("🤖 Tick.")
@@ -354,12 +368,12 @@ def test_a_question_at_a_heartbeat_keeps_the_line_that_is_being_written(chat, mo
         model,
         '[agent]\nheartbeat_minutes = 0.03\npreset = "memgpt_extras"\nfiles = "files"\n',
     )
-    append = ['{"filename": "a.txt", "content": "two"}']
-    model.answers = [called("append_to_text_file", append)]
-    screen = chat("--first")
+    model.answers = [called("append_to_text_file", APPEND)]
+    screen = chat("--first", "--no-verify")
     screen.wait_for_prompt()
     screen.type("half a li")
     screen.wait_for("[n]ever:")
     screen.type("once\r")
-    screen.wait_for("> half a li", behind="[n]ever:")
+    screen.wait_for("🟢")
+    screen.wait_for("> half a li", behind="🟢")
     assert (folder / "files" / "a.txt").read_text() == "one\ntwo\n"

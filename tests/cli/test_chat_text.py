@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from llmgate.agent.steps import Step
 from llmgate.cli.agent.argument import StringArgument
@@ -16,6 +17,7 @@ from llmgate.cli.agent.clean import clean, fitted, one_line
 from llmgate.cli.agent.display import call_text
 from llmgate.cli.agent.opening import free_name
 from llmgate.cli.agent.turn import Turn, summary
+from llmgate.cli.agent.wrapping import Wrapping, wrapped
 from llmgate.types import Note, ToolCall, Usage
 
 VALUES = st.recursive(
@@ -132,3 +134,33 @@ def test_the_line_after_a_turn_adds_its_steps_up():
 )
 def test_a_new_agent_gets_a_name_that_none_has(names, wanted):
     assert free_name(names) == wanted
+
+
+@given(
+    st.text(
+        st.sampled_from(list("ab \n\té你😀")) | st.characters(exclude_categories=["C", "Z", "M"])
+    ),
+    st.integers(4, 30),
+    st.lists(st.integers(1, 6), min_size=1),
+)
+def test_wrapping_loses_nothing_and_breaks_at_words(text, width, sizes):
+    wrapping, out, at = Wrapping(), [], 0
+    for size in sizes * (len(text) + 1):
+        out.append(wrapping.feed(text[at : at + size], width))
+        at += size
+        if at >= len(text):
+            break
+    shown = "".join(out) + wrapping.flush(width)
+    assert shown.split() == text.split()
+    for line in shown.split("\n"):
+        assert cell_len(line.rstrip()) <= width or "\t" in line or len(line.split()[-1]) > 3
+
+
+def test_a_word_that_was_shown_in_part_is_not_broken():
+    wrapping = Wrapping()
+    assert wrapping.feed("one two thr", 10) + wrapping.flush(10) == "one two\nthr"
+    assert wrapping.feed("eetwelve x ", 10) + wrapping.flush(10) == "eetwelve x"
+
+
+def test_a_whole_text_keeps_its_indentation():
+    assert wrapped("- one\n  two three four", 12) == "- one\n  two three\n  four"

@@ -136,7 +136,10 @@ def test_presets_are_listed_and_a_broken_one_does_not_hide_the_others(user):
 
 
 def test_functions_are_listed_with_approval_and_presets(user, tmp_path):
-    (tmp_path / "llmgate.toml").write_text('[agent.approvals]\nhttp_request = "deny"\n')
+    (tmp_path / "llmgate.toml").write_text(
+        '[agent.approvals]\n"*" = "allow"\nhttp_request = "deny"\n'
+        '"http_request(method=GET)" = "allow"\n'
+    )
     (user / "functions").mkdir(parents=True)
     (user / "functions" / "mine.py").write_text(
         'def fly(height: int) -> str:\n    """Fly.\n\n    Args:\n        height: How high.\n'
@@ -149,8 +152,9 @@ def test_functions_are_listed_with_approval_and_presets(user, tmp_path):
     assert found["send_message"]["approval"] == "allow"
     assert "memgpt_chat" in found["send_message"]["presets"]
     assert found["http_request"]["approval"] == "deny"
+    assert found["http_request"]["unless"] == ["http_request(method=GET): allow"]
     assert found["http_request"]["presets"] == ["memgpt_extras"]
-    assert found["fly"]["approval"] == "ask"
+    assert found["fly"]["approval"] == "allow"
     assert found["fly"]["source"].endswith("mine.py")
     assert "bad.py" in done.stderr
 
@@ -248,6 +252,37 @@ def test_a_source_goes_and_agents_search_it_no_longer(user):
     assert listed("sources") == []
     assert listed("agents")[0]["sources"] == []
     assert "unknown source" in llmgate("delete", "source", "handbook", "--yes").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal")
+def test_on_a_terminal_lists_are_tables_and_deleting_asks(user):
+    import pexpect
+
+    llmgate("add", "persona", "--name", "iris", "--text", "I [bold]am[/bold] Iris.")
+
+    def run(*arguments):
+        return pexpect.spawn(
+            sys.executable,
+            ["-m", "llmgate", *arguments],
+            encoding="utf-8",
+            timeout=60,
+            dimensions=(40, 120),
+        )
+
+    shown = run("list", "personas").read()
+    assert "─" in shown
+    assert "I [bold]am[/bold] Iris." in shown
+    asked = run("delete", "persona", "iris")
+    asked.expect("Delete it for good")
+    asked.sendline("n")
+    asked.expect(pexpect.EOF)
+    assert (user / "personas" / "iris.txt").exists()
+    asked = run("delete", "persona", "iris")
+    asked.expect("Delete it for good")
+    asked.sendline("y")
+    asked.expect("deleted the persona")
+    asked.expect(pexpect.EOF)
+    assert not (user / "personas" / "iris.txt").exists()
 
 
 def test_version_names_llmgate_python_and_the_packages(user):

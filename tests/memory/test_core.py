@@ -240,6 +240,14 @@ async def test_an_undo_can_be_undone(core):
         await core.redo("persona", by="user")
 
 
+async def test_what_changed_nothing_is_not_undone(core):
+    await core.append("persona", "b")
+    await core.rewrite("persona", "I am Ann.\nb", call="c")
+    assert (await core.undo("persona", by="user")).value == "I am Ann."
+    await core.rewrite("persona", "I am Ann.", call="d")
+    assert (await core.redo("persona", by="user")).value == "I am Ann.\nb"
+
+
 async def test_an_edit_below_others_is_not_undone(core):
     await core.append("persona", "b")
     await core.append("persona", "c")

@@ -67,7 +67,7 @@ async def test_what_people_and_the_agent_said_is_found(records, talk, recall):
 
 
 async def test_what_nobody_said_is_not_found(records, talk, recall):
-    call = ToolCall("call_2", "core_memory_append", '{"name": "human", "content": "zebra"}')
+    call = ToolCall("call_2", "message_chatgpt", '{"message": "zebra", "content": "zebra"}')
     await say(
         records,
         talk,

@@ -150,7 +150,7 @@ def test_the_program_looks_at_a_store(url):
     assert json.loads(run("health", "--url", url, "--json").output)["ok"] is True
     stats = json.loads(run("stats", "--json", LLMGATE_STORAGE_URL=url).output)
     assert (stats["documents"], stats["logs"], stats["entries"]) == (2, 1, 3)
-    assert "documents  2" in run("stats", "--url", url).output
+    assert "documents   2" in run("stats", "--url", url).output
     assert run("ls", "--url", url).output == (
         "document  a\\x1b[31m\ndocument  agents/ann/state\nlog       agents/ann/messages  (3)\n"
     )

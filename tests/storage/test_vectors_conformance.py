@@ -187,6 +187,20 @@ async def test_a_vector_can_come_later_and_be_another_one(archive):
     assert await texts_of(archive) == ["a", "b"]
 
 
+async def test_vectors_are_given_only_to_passages_that_are_there(archive):
+    assert await archive.embed({"1": (1, 0)}) == 0
+    await archive.insert_many([Passage("a", "1"), Passage("b", "2", metadata={"x": 1})])
+    assert await archive.embed({"1": (1, 0), "2": (0, 1), "gone": (1, 1)}) == 2
+    assert await texts_of(archive) == ["a", "b"]
+    assert await found(archive, (0, 1)) == ["b", "a"]
+    assert await archive.size({"x": 1}) == 1
+    with pytest.raises(ConfigError, match="2 dimensions, and this one has 3"):
+        await archive.embed({"1": (0, 1), "2": (1, 2, 3)})
+    with pytest.raises(Unstorable, match="NaN"):
+        await archive.embed({"1": (0, 1), "2": (math.nan, 1)})
+    assert await found(archive, (0, 1)) == ["b", "a"]
+
+
 async def test_new_metadata_takes_the_place_of_the_old(archive):
     await archive.insert(Passage("a", "1", metadata={"x": 1, "y": [2]}))
     await archive.insert(Passage("a", "1"))

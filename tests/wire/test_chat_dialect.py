@@ -86,9 +86,7 @@ def allowed_tools(*names, **fields):
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
 def test_allowed_tools_are_chosen_from_a_list_that_stays_whole(mode):
-    request = decode(
-        tools=[TOOL, OTHER], tool_choice=allowed_tools("g", "g", mode=mode)
-    ).request
+    request = decode(tools=[TOOL, OTHER], tool_choice=allowed_tools("g", "g", mode=mode)).request
     assert [tool.name for tool in request.tools] == ["f", "g"]
     assert request.tool_choice == ToolChoice(mode, allowed=("g",))
 

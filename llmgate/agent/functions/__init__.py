@@ -16,6 +16,7 @@ from llmgate.agent.functions.files import Sandbox
 from llmgate.agent.functions.loading import load, shipped
 from llmgate.agent.functions.schema import function_of, tool_of
 from llmgate.agent.functions.spec import HEARTBEAT, Function, Parameter, Rule, function
+from llmgate.errors import FunctionError
 
 __all__ = [
     "HEARTBEAT",
@@ -26,6 +27,7 @@ __all__ = [
     "Decision",
     "Fetcher",
     "Function",
+    "FunctionError",
     "Parameter",
     "Question",
     "Remembered",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
@@ -91,11 +91,8 @@ class Allowed:
 
 def target_of(url: str) -> Target:
     """Take a URL apart. Raises FunctionError for all that could be read in more than one way."""
+    _check(url)
     shown = shortened(url)
-    if len(url) > _LONGEST:
-        raise FunctionError(f"The URL has {len(url)} characters, and the limit is {_LONGEST}.")
-    if any(char.isspace() or char == "\\" or not char.isprintable() for char in url):
-        raise FunctionError(f"{shown} has a character in it that no URL has.")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -112,6 +109,16 @@ def target_of(url: str) -> Target:
         path = f"{path}?{parts.query}"
     host = _host_of(parts.netloc, shown)
     return Target(parts.scheme, host, port or _PORTS[parts.scheme], quote(path, safe=_SAFE))
+
+
+def redirected(target: Target, location: str) -> Target:
+    """Where a redirect leads, which may be written without its beginning. Raises FunctionError."""
+    _check(location)
+    try:
+        url = urljoin(f"{target.site}{target.path}", location)
+    except ValueError as error:
+        raise FunctionError(f"The redirect to {shortened(location)} is no URL.") from error
+    return target_of(url)
 
 
 def literal_address(host: str) -> Address | None:
@@ -137,6 +144,14 @@ def is_public(address: Address) -> bool:
     if (int(address) >> 32) & 0xFDFFFFFF == 0x5EFE:
         return False
     return not any(address in network for network in _CLOSED_6) and address.is_global
+
+
+def _check(url: str) -> None:
+    """Refuse what parsers drop or read differently, before any of them sees it."""
+    if len(url) > _LONGEST:
+        raise FunctionError(f"The URL has {len(url)} characters, and the limit is {_LONGEST}.")
+    if any(char.isspace() or char == "\\" or not char.isprintable() for char in url):
+        raise FunctionError(f"{shortened(url)} has a character in it that no URL has.")
 
 
 def _host_of(netloc: str, shown: str) -> str:

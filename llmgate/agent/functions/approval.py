@@ -80,7 +80,9 @@ class Approvals:
         self._records = records
         self._agent = agent
         self._key = f"system/approvals/{agent}"
-        self._rules = {Pattern.parse(text): rule for text, rule in (rules or {}).items()}
+        self._rules = {
+            Pattern.parse(text, "agent.approvals: "): rule for text, rule in (rules or {}).items()
+        }
         self._session: dict[Pattern, Rule] = {}
 
     async def decide(

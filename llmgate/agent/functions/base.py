@@ -22,7 +22,7 @@ from llmgate.agent.functions.spec import function
 from llmgate.errors import FunctionError
 
 if TYPE_CHECKING:
-    from llmgate.memory.core import Block
+    from llmgate.memory.blocks import Block
 
 LONGEST_PAUSE = 360
 Page = Annotated[int, Meta(ge=0)]

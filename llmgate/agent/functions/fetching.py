@@ -12,7 +12,6 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
 
 import msgspec
 
@@ -23,6 +22,7 @@ from llmgate.agent.functions.addresses import (
     is_local_name,
     is_public,
     literal_address,
+    redirected,
     target_of,
 )
 from llmgate.errors import FunctionError
@@ -129,7 +129,7 @@ class Fetcher:
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
-            following = target_of(urljoin(f"{target.site}{target.path}", location))
+            following = redirected(target, location)
             if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                 method, payload = ("HEAD" if method == "HEAD" else "GET"), None
             # What the user has agreed to send to one site goes to no other.

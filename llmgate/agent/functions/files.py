@@ -22,6 +22,7 @@ from llmgate.errors import FunctionError
 
 MOST_CHARACTERS = 2000
 MOST_LINES = 200
+_MOST_LISTED = 20
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_APPENDED = 64 * 1024
 
@@ -169,13 +170,25 @@ class Sandbox:
         if error.errno in _LINKS:
             return FunctionError(f"{name} leads through a link, and links are not followed.")
         if error.errno == errno.ENOENT:
-            return FunctionError(f"There is no file {name}.")
+            return FunctionError(f"There is no file {name}.", hint=self._known())
         if error.errno == errno.ENOTDIR:
             # That is how a link in the place of a folder shows, too.
             return FunctionError(f"{name} goes through something that is not a folder.")
         if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV):
             return FunctionError(f"{name} is not a plain file.")
         return FunctionError(f"{name} can't be opened: {error.strerror or 'it is refused'}.")
+
+    def _known(self) -> str | None:
+        """What files there are, for a model that looks for one."""
+        try:
+            with os.scandir(self.folder) as entries:
+                names = sorted(one.name for one in entries if one.is_file(follow_symlinks=False))
+        except OSError:
+            return None
+        if not names:
+            return "The folder has no files."
+        more = ", …" if len(names) > _MOST_LISTED else ""
+        return f"There are: {', '.join(names[:_MOST_LISTED])}{more}"
 
 
 def _all(file: int) -> bytes:

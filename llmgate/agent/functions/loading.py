@@ -93,9 +93,12 @@ def _module(path: Path, warnings: list[str]) -> ModuleType | None:
 
 def _public(module: ModuleType) -> Iterator[Callable[..., Any]]:
     """The functions that are defined in a module, in their order there."""
-    for name, value in list(vars(module).items()):
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_":
-            yield value
+    found = {
+        value: None
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+    return iter(found)
 
 
 def _line(error: BaseException, path: Path) -> str:

@@ -33,11 +33,11 @@ class Pattern(msgspec.Struct, frozen=True):
     arguments: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a pattern. Raises ConfigError."""
+    def parse(cls, text: str, where: str = "") -> Self:
+        """Read a pattern. Raises ConfigError, whose message begins with `where`."""
         whole = _WHOLE.fullmatch(text)
         if whole is None:
-            raise ConfigError(f"{text!r} is not a pattern of calls.", hint=_EXAMPLE)
+            raise ConfigError(f"{where}{text!r} is not a pattern of calls.", hint=_EXAMPLE)
         inside = (whole["inside"] or "").strip()
         found: list[tuple[str, str]] = []
         position = 0
@@ -45,14 +45,16 @@ class Pattern(msgspec.Struct, frozen=True):
             condition = _CONDITION.match(inside, position)
             if condition is None:
                 raise ConfigError(
-                    f"{text!r} is not a pattern of calls, from {inside[position:]!r} on.",
+                    f"{where}{text!r} is not a pattern of calls, from {inside[position:]!r} on.",
                     hint=_EXAMPLE,
                 )
             quoted = condition["quoted"]
             try:
                 glob = condition["bare"] if quoted is None else json.loads(f'"{quoted}"')
             except ValueError as error:
-                raise ConfigError(f"{text!r}: {quoted!r} is not a text.", hint=_EXAMPLE) from error
+                raise ConfigError(
+                    f"{where}{text!r} is not a pattern of calls: {quoted!r}.", hint=_EXAMPLE
+                ) from error
             found.append((condition["name"], glob))
             position = condition.end()
         return cls(whole["name"], tuple(found))

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -80,7 +80,7 @@ async def _in_thread(work: Callable[[], Any], name: str, seconds: float) -> Outc
         return Outcome(late=True)
 
 
-async def _in_task(work: Callable[[], Awaitable[Any]], seconds: float) -> Outcome:
+async def _in_task(work: Callable[[], Any], seconds: float) -> Outcome:
     task = asyncio.ensure_future(_caught(work))
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -93,9 +93,11 @@ async def _in_task(work: Callable[[], Awaitable[Any]], seconds: float) -> Outcom
     return Outcome(late=True)
 
 
-async def _caught(work: Callable[[], Awaitable[Any]]) -> Outcome:
+async def _caught(work: Callable[[], Any]) -> Outcome:
     try:
-        return Outcome(await work())
+        value = work()
+        # Under a decorator of somebody's own there may be no coroutine any more.
+        return Outcome(await value if inspect.isawaitable(value) else value)
     except KeyboardInterrupt:
         raise
     except asyncio.CancelledError as error:
@@ -115,7 +117,10 @@ async def _stopped(task: asyncio.Task[Outcome]) -> None:
 
 
 def _from_thread(context: Context, loop: asyncio.AbstractEventLoop) -> Context:
-    """The context for a function in a thread: what it says is passed on in the loop's thread."""
+    """The context for a function in a thread: what it asks for happens in the loop's thread.
+
+    There is no `await` in such a function, so memory, files and models answer it directly.
+    """
 
     def say(text: str) -> None:
         loop.call_soon_threadsafe(context.say, text)
@@ -123,4 +128,36 @@ def _from_thread(context: Context, loop: asyncio.AbstractEventLoop) -> Context:
     def pause(minutes: int) -> None:
         loop.call_soon_threadsafe(context.pause, minutes)
 
-    return msgspec.structs.replace(context, say=say, pause=pause)
+    return msgspec.structs.replace(
+        context,
+        say=say,
+        pause=pause,
+        ask=_Waiting(context, loop).ask,
+        core=_Waiting(context.core, loop),
+        recall=_Waiting(context.recall, loop),
+        archival=_Waiting(context.archival, loop),
+        files=_Waiting(context.files, loop) if context.files is not None else None,
+        web=_Waiting(context.web, loop) if context.web is not None else None,
+    )
+
+
+class _Waiting:
+    """Something with async methods, each of which is waited for in the loop."""
+
+    def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+
+        def waited(*given: Any, **named: Any) -> Any:
+            async def called() -> Any:
+                value = found(*given, **named)
+                return await value if inspect.isawaitable(value) else value
+
+            return asyncio.run_coroutine_threadsafe(called(), self._loop).result()
+
+        return waited

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ THOUGHTS = "inner_thoughts"
 _MARK = "__llmgate_options__"
 
 
-class Options(msgspec.Struct, frozen=True):
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `@function(…)` says of a function.
 
     `approval` holds where neither the configuration nor the person has said anything.
@@ -31,7 +31,7 @@ class Options(msgspec.Struct, frozen=True):
     approval: Rule = "ask"
     replayable: bool = False
     returns_data: bool = True
-    timeout: float = 60.0
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     unlimited: bool = False
     bound: tuple[str, ...] = ()
 
@@ -71,8 +71,11 @@ class Function(msgspec.Struct, frozen=True):
 
 
 def function(**options: Any) -> Callable[[F], F]:
-    """Say more of a function for models than its signature does: see `Options`."""
-    chosen = Options(**options)
+    """Say more of a function for models than its signature does: see `Options`.
+
+    Raises ValueError for an option that there is not, or that can't have such a value.
+    """
+    chosen = msgspec.convert(options, Options)
 
     def mark(target: F) -> F:
         setattr(target, _MARK, chosen)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from llmgate.errors import LlmgateError
+from llmgate.errors import FunctionError, LlmgateError
 from llmgate.validation.words import clipped
 
 _SECRETS = (
@@ -43,9 +43,10 @@ _JSON = (dict, list, tuple, set, frozenset, msgspec.Struct, date, time)
 
 def told(error: BaseException) -> str:
     """An exception in one line for a model: what it says, but no traceback and no secrets."""
-    if isinstance(error, LlmgateError):
+    # What is meant for the model is told as it is: it may quote the agent's own memory.
+    if isinstance(error, FunctionError):
         return str(error)
-    kind = type(error).__name__
+    kind = "" if isinstance(error, LlmgateError) else type(error).__name__
     try:
         said = str(error)
     # An exception of somebody's own may fail even at that.
@@ -53,8 +54,8 @@ def told(error: BaseException) -> str:
         return kind
     for secret, mark in _SECRETS:
         said = secret.sub(mark, said)
-    said = " ".join(said.split())
-    return f"{kind}: {clipped(said)}" if said else kind
+    said = clipped(" ".join(said.split()))
+    return ": ".join(filter(None, (kind, said)))
 
 
 def returned(value: Any) -> str:

@@ -61,9 +61,12 @@ def _overlap(before: Sequence[Any], after: Sequence[Any]) -> tuple[int | None, i
     best: tuple[int | None, int] = (None, 0)
     for place in range(len(before) - 1, -1, -1):
         common = 0
-        for one, other in zip(before[place:], after, strict=False):
-            if one != other:
-                break
+        # One by one: a copy of the rest at each place would be slow for long histories.
+        while (
+            common < len(after)
+            and place + common < len(before)
+            and before[place + common] == after[common]
+        ):
             common += 1
         if common > best[1]:
             best = place, common

@@ -15,6 +15,7 @@ from llmgate.agent.importing.times import time_of
 from llmgate.errors import LlmgateError
 from llmgate.types import Message, ToolCall
 
+_RESULTS = ("function", "tool")
 _EVENTS = ("user_message", "heartbeat", "login", "system_alert")
 # A thought that is said, what came of it, and the login.
 _BOOT = 3
@@ -41,8 +42,7 @@ def converted(messages: Sequence[Any], window: int, fallback: datetime) -> Conve
     start = 0
     for number, message in enumerate(messages):
         if number == window:
-            reader.settle()
-            start = len(reader.found)
+            start = reader.begin(message)
         reader.read(number, message)
     reader.settle()
     if window >= len(messages):
@@ -59,13 +59,14 @@ class _Reader:
         self._times = times
         self._open: list[tuple[str | None, ToolCall]] = []
         self._calls = 0
+        self._asked = 0
         self._boot = boot
 
     def read(self, number: int, message: Any) -> None:
         """Add what a message becomes."""
         at = self._times[number]
-        role = message.get("role") if isinstance(message, dict) else None
-        if role in ("function", "tool"):
+        role = _role(message)
+        if role in _RESULTS:
             self._result(number, message, at)
             return
         self.settle(at)
@@ -77,6 +78,13 @@ class _Reader:
             self._add("event:system_alert", at, _user(Alert(_content(message)).packaged(at)))
         else:
             self.problems.append(f"message {number + 1} has no role that is known: left out")
+
+    def begin(self, message: Any) -> int:
+        """The place where a window begins that begins with this: at its call if it is a result."""
+        if self._open and _role(message) in _RESULTS:
+            return self._asked
+        self.settle()
+        return len(self.found)
 
     def settle(self, at: datetime | None = None) -> None:
         """Give the calls that wait in vain a result that says so."""
@@ -112,6 +120,7 @@ class _Reader:
             call = ToolCall(f"old{self._calls:06}", name, arguments)
             calls.append(call)
             self._open.append((id_, call))
+        self._asked = len(self.found)
         kind = "boot" if number < self._boot else "assistant"
         self._add(kind, at, Message("assistant", thoughts, tuple(calls)))
 
@@ -211,6 +220,10 @@ def _content(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "" if content is None else _json(content)
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
 
 
 def _is_text(value: Any) -> bool:

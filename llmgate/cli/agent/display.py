@@ -15,6 +15,7 @@ from llmgate.cli.agent.argument import StringArgument
 from llmgate.cli.agent.clean import clean, fitted, one_line
 from llmgate.cli.agent.marks import Marks, is_memory, marks_for
 from llmgate.cli.agent.turn import COUNTED, STANDING, Turn, summary
+from llmgate.cli.agent.wrapping import Wrapping, wrapped
 from llmgate.errors import LlmgateError
 from llmgate.types import Delta, Note, ToolCall
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SAY = "send_message"
 _SAID = "message"
 _WIDEST = 160
+# After so many seconds the beginning of a word is shown without its end.
+_PATIENCE = 0.15
 
 Part = Literal["thoughts", "says"]
 
@@ -52,6 +55,8 @@ class Display(Watch):
         # Whether the model was asked in this turn.
         self._asked = False
         self._open: Part | None = None
+        self._wrapping = Wrapping()
+        self._flushing: asyncio.TimerHandle | None = None
         self._held = ""
         self._thoughts = ""
         self._speaking: dict[int, StringArgument] = {}
@@ -164,7 +169,7 @@ class Display(Watch):
 
     def line(self, text: str = "", *, mark: str = "", style: str = "") -> None:
         """A line, or several, beside the conversation."""
-        self._put(self.aside, mark + clean(text) + "\n", style)
+        self._put(self.aside, self._wrapped(self.aside, mark + clean(text)) + "\n", style)
 
     def short(self, text: str, *, mark: str = "", style: str = "") -> None:
         """A line that is cut off where the terminal ends; whole with --debug."""
@@ -176,9 +181,10 @@ class Display(Watch):
         width = min(self.aside.width, _WIDEST) if self.aside.is_terminal else _WIDEST
         self.line(fitted(text, width - 1 - cell_len(mark)), mark=mark, style=style)
 
-    def answer(self, text: str, *, style: str = "") -> None:
-        """What a command has found, on standard output."""
-        self._put(self.out, clean(text) + "\n", style)
+    def answer(self, text: str, *, style: str = "", exact: bool = False) -> None:
+        """What a command has found, on standard output; `exact`: lines stay as they are."""
+        text = clean(text)
+        self._put(self.out, (text if exact else self._wrapped(self.out, text)) + "\n", style)
 
     def table(self, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         """Rows in columns, on standard output."""
@@ -214,6 +220,8 @@ class Display(Watch):
             self._write("says", said)
 
     def _write(self, part: Part, text: str) -> None:
+        from rich.cells import cell_len
+
         if not text:
             return
         self._stop_waiting()
@@ -222,17 +230,44 @@ class Display(Watch):
             text = text.lstrip("\n")
             if not text:
                 return
-            self._open = part
+            self._open, self._wrapping = part, Wrapping()
             console = self._console(part)
             if console.is_terminal or part != "says":
                 mark = self.marks.says if part == "says" else self.marks.thoughts
                 self._put(console, mark, self._style(part))
-        self._put(self._console(part), clean(text), self._style(part))
+                self._wrapping = Wrapping(cell_len(mark))
+        console = self._console(part)
+        text = clean(text)
+        if console.is_terminal:
+            text = self._wrapping.feed(text, console.width)
+            self._flush_later()
+        if text:
+            self._put(console, text, self._style(part))
 
     def _finish_line(self) -> None:
         if self._open is not None:
+            self._flush_word()
             part, self._open = self._open, None
             self._put(self._console(part), "\n", "")
+
+    def _flush_later(self) -> None:
+        """Show the beginning of a word soon, if nothing more of it comes until then."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._wrapping.holds and not self.behind:
+            self._flushing = asyncio.get_running_loop().call_later(_PATIENCE, self._flush_word)
+
+    def _flush_word(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._open is not None and self._wrapping.holds:
+            console = self._console(self._open)
+            self._put(console, self._wrapping.flush(console.width), self._style(self._open))
+
+    def _wrapped(self, console: Console, text: str) -> str:
+        return wrapped(text, console.width) if console.is_terminal and not self.debug else text
 
     def _console(self, part: Part) -> Console:
         return self.out if part == "says" else self.aside
@@ -326,7 +361,7 @@ class JsonDisplay(Display):
         code = error.code if isinstance(error, LlmgateError) else None
         print_json({"error": {"message": str(error), "code": code}})
 
-    def answer(self, text: str, *, style: str = "") -> None:
+    def answer(self, text: str, *, style: str = "", exact: bool = False) -> None:
         """Commands answer on standard error."""
         self.line(text, style=style)
 

@@ -11,6 +11,7 @@ from llmgate.cli.line_history import line_history
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.buffer import Buffer
     from prompt_toolkit.completion import Completer
     from prompt_toolkit.key_binding import KeyBindings
 
@@ -40,7 +41,7 @@ class Editor:
             completer=_completer(complete),
             complete_while_typing=commands,
             reserve_space_for_menu=6,
-            key_bindings=_keys(lambda: self.multiline),
+            key_bindings=_keys(lambda: self.multiline, complete),
             prompt_continuation=lambda width, line, wrap: "  ",
         )
 
@@ -53,7 +54,7 @@ class Editor:
             try:
                 with patch_stdout(raw=True):
                     text = await self._session.prompt_async(
-                        "> ", multiline=self.multiline, default=self._draft
+                        "> ", multiline=self.multiline, default=self._draft, handle_sigint=False
                     )
             finally:
                 self._reading = False
@@ -97,6 +98,34 @@ class Editor:
             self._session.app.erase_when_done = False
 
 
+async def _complete(buffer: Buffer, complete: Complete) -> None:
+    """What Tab does. The library's own way does nothing while its menu is still being made."""
+    state = buffer.complete_state
+    if state is not None and state.complete_index is not None:
+        buffer.complete_next()
+        return
+    line = buffer.document.text_before_cursor
+    length, choices = await complete(line)
+    texts = [text for text, _ in choices]
+    if buffer.document.text_before_cursor != line or not texts:
+        return
+    if more := _common(texts)[length:]:
+        buffer.insert_text(more)
+    elif len(texts) > 1:
+        buffer.complete_next()
+        if buffer.complete_state is None:
+            buffer.start_completion(select_first=True)
+
+
+def _common(texts: list[str]) -> str:
+    """What all of them begin with."""
+    first, last = min(texts), max(texts)
+    same = 0
+    while same < len(first) and first[same] == last[same]:
+        same += 1
+    return first[:same]
+
+
 def _completer(complete: Complete) -> Completer:
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
@@ -117,13 +146,20 @@ def _completer(complete: Complete) -> Completer:
     return Commands()
 
 
-def _keys(multiline: Callable[[], bool]) -> KeyBindings:
+def _keys(multiline: Callable[[], bool], complete: Complete | None = None) -> KeyBindings:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     keys = KeyBindings()
 
+    if complete is not None:
+
+        @keys.add("tab")
+        def complete_now(event: KeyPressEvent) -> None:
+            """Complete as far as there is no doubt; again: go through what there is."""
+            event.app.create_background_task(_complete(event.current_buffer, complete))
+
     @keys.add("escape", "enter")
-    def _(event: KeyPressEvent) -> Any:
+    def new_line_or_send(event: KeyPressEvent) -> Any:
         """Alt-Enter: a new line while Enter sends, sends while Enter makes new lines."""
         if multiline():
             event.current_buffer.validate_and_handle()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llmgate.agent.explaining import explain
 from llmgate.cli.agent.display import call_text
 from llmgate.cli.agent.turn import cached_share
 from llmgate.errors import RequestError
@@ -37,7 +38,7 @@ async def dump(session: Session, argument: str) -> None:
 async def dump_raw(session: Session, argument: str) -> None:
     """The last messages as JSON, one a line."""
     for entry in await _messages(session, argument):
-        session.display.answer(msgspec.json.encode(entry).decode())
+        session.display.answer(msgspec.json.encode(entry).decode(), exact=True)
 
 
 async def raw(session: Session, _: str) -> None:
@@ -52,7 +53,7 @@ async def raw(session: Session, _: str) -> None:
         ("raw output", text),
     ):
         session.display.answer(f"--- {title}", style="bold")
-        session.display.answer(part)
+        session.display.answer(part, exact=True)
 
 
 async def cache(session: Session, _: str) -> None:
@@ -80,6 +81,10 @@ async def cache(session: Session, _: str) -> None:
         session.display.answer(f"{100 * cached / prompt:.1f} % of {prompt:,} tokens were cached.")
     else:
         session.display.answer("The model's server does not say what it had cached.")
+    if len(exchanges := session.agent.exchanges) > 1:
+        session.display.answer("The last prompt, and the one before:", style="bold")
+        for line in explain(exchanges[-2][0].text, exchanges[-1][0].text).lines():
+            session.display.answer(f"  {line}")
 
 
 async def _messages(session: Session, argument: str) -> tuple[Logged, ...]:
@@ -91,4 +96,11 @@ async def _messages(session: Session, argument: str) -> tuple[Logged, ...]:
     if not argument.isdecimal() or not int(argument):
         raise RequestError(f"{argument!r} is no number of messages.")
     count, end = int(argument), await conversation.end()
-    return (await conversation.messages(max(1, end - count + 1), end))[-count:]
+    # What was taken back or said otherwise later stands in the log too.
+    looked_at = 2 * count
+    while True:
+        first = max(1, end - looked_at + 1)
+        logged = await conversation.messages(first, end)
+        if len(logged) >= count or first == 1:
+            return logged[-count:]
+        looked_at *= 4

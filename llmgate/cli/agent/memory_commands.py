@@ -57,14 +57,12 @@ async def _show(session: Session) -> None:
     display.answer(f"  {sum(counts.values()):,} messages{f': {said}' if said else ''}")
     display.answer("archival memory", style="bold")
     size = await agent.archival.size()
-    sources = ", ".join(agent.state.sources)
-    display.answer(f"  {size:,} passages{f', with the sources {sources}' if sources else ''}")
-    own = await agent.home.open_collection(f"agent/{agent.name}")
-    async for page in own.all(page_size=_FIRST):
-        for passage in page:
-            text = " ".join(passage.text.split())
-            display.answer(f"  - {text if len(text) <= _WIDEST else text[: _WIDEST - 1] + '…'}")
-        break
+    attached = ", ".join(agent.state.sources)
+    sources = f", those of the attached sources included: {attached}" if attached else ""
+    display.answer(f"  {size:,} {'passage' if size == 1 else 'passages'}{sources}")
+    for passage in await agent.archival.first(_FIRST):
+        text = " ".join(passage.text.split())
+        display.answer(f"  - {text if len(text) <= _WIDEST else text[: _WIDEST - 1] + '…'}")
 
 
 async def _show_block(session: Session, label: str) -> None:
@@ -108,7 +106,7 @@ async def _diff(session: Session, label: str) -> None:
     text = await session.agent.core.diff(label)
     for line in text.splitlines() or ["(no difference)"]:
         style = {"+": "green", "-": "red"}.get(line[:1], "")
-        session.display.answer(line, style=style)
+        session.display.answer(line, style=style, exact=True)
 
 
 async def _say_size(session: Session, label: str) -> None:

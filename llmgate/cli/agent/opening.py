@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from llmgate.agent import Agent, Home
 from llmgate.cli.agent.clean import one_line
-from llmgate.errors import RequestError, UnknownName
+from llmgate.errors import RequestError, UnknownModel, UnknownName
 from llmgate.types import Message, Request
 
 if TYPE_CHECKING:
@@ -44,14 +44,7 @@ class Wishes(msgspec.Struct, frozen=True):
         return all(wish in (None, made) for wish, made in (*wanted, (self.preset, state.preset)))
 
 
-class Opened(NamedTuple):
-    """The agent, and whether it is new."""
-
-    agent: Agent
-    new: bool
-
-
-async def open_agent(home: Home, wishes: Wishes, *, may_ask: bool) -> Opened:
+async def open_agent(home: Home, wishes: Wishes, *, may_ask: bool) -> Agent:
     """The agent that the options ask for: the last one if they don't say, a new one if need be.
 
     What a stored agent was made with and the options say otherwise is changed, with a warning.
@@ -63,11 +56,12 @@ async def open_agent(home: Home, wishes: Wishes, *, may_ask: bool) -> Opened:
         name = await _which(home, wishes, names, may_ask)
     if name in names:
         agent = await Agent.open(home, name)
+        await _know_model(agent)
         await _change(agent, wishes)
-        return Opened(agent, False)
+        return agent
     if name and names and may_ask and wishes.agent is not None:
         await _confirm_new(name, names)
-    return Opened(await _create(home, name or free_name(names), wishes), True)
+    return await _create(home, name or free_name(names), wishes)
 
 
 def free_name(names: tuple[str, ...]) -> str:
@@ -104,7 +98,9 @@ async def _choose(names: tuple[str, ...], latest: str | None) -> str | None:
 
     for name in names:
         click.echo(f"{'*' if name == latest else ' '} {one_line(name)}")
-    session: PromptSession[str] = PromptSession(completer=WordCompleter(list(names)))
+    session: PromptSession[str] = PromptSession(
+        completer=WordCompleter(list(names), WORD=True), complete_while_typing=False
+    )
     try:
         given = await session.prompt_async(f"Which agent (Enter for {latest}, or a new name)? ")
     except (KeyboardInterrupt, EOFError):
@@ -167,6 +163,21 @@ async def _preset_for(home: Home, model: str | None) -> str:
         f"that {asked} can read: the new agent gets the short one, {COMPRESSED}. --preset chooses."
     )
     return COMPRESSED
+
+
+async def _know_model(agent: Agent) -> None:
+    """Have an agent think with the configured model if its own is not configured any more."""
+    model = agent.state.model
+    try:
+        agent.home.gateway.check(agent.model)
+    except UnknownModel:
+        if model is None:
+            raise
+        await agent.set_model(None)
+        say(
+            f"Warning: {agent.name} thought with {model}, which is not configured now; "
+            f"{agent.model} takes its place."
+        )
 
 
 async def _change(agent: Agent, wishes: Wishes) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmgate.agent import Alert, Heartbeat, Login, UserMessage
 from llmgate.cli.agent import commands
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmgate.agent import Agent, Event, Step
     from llmgate.cli.agent.editor import Editor
 
-_STOPPED = "Stopped. An empty line goes on with it, /undo takes it back."
+_GOES_ON = " An empty line goes on with it, /undo takes it back."
 
 
 class Reader(Protocol):
@@ -50,21 +50,28 @@ class Session:
         self.failed = False
         self._beating: asyncio.Task[None] | None = None
 
-    async def run(self, *, new: bool, first: bool) -> bool:
+    async def run(self, *, first: bool) -> bool:
         """Converse until /exit or the end of the input; whether every turn went well.
 
-        A `new` agent says the first words, unless the person goes `first`.
+        A new agent says the first words, unless the person goes `first`.
         """
+        if self.editor is not None:
+            self.display.line(
+                f"{self.agent.name}, with {self.agent.model}. /help lists the commands.",
+                style="dim",
+            )
+        # One that never said anything is new, however often it was opened.
+        new = not self.agent.state.greeted
         if self.agent.pending and not (new and first):
             if not new:
                 self.display.line("Going on where the last session was interrupted.", style="dim")
-            await self.turn(self.agent.run(None, watch=self.display))
+            await self._stoppable(self.turn(self.agent.run(None, watch=self.display)))
         if not new and not self.agent.pending:
             await self.agent.tell(Login())
         self._start_heartbeats()
         try:
             while not self.leaving and (line := await self._read()) is not None:
-                await self._take(line)
+                await self._stoppable(self._take(line))
         finally:
             await self._stop_heartbeats()
         return not self.failed
@@ -82,24 +89,18 @@ class Session:
         await self.send(Alert(self.agent.pressure_text))
 
     async def turn(self, steps: AsyncGenerator[Step, None]) -> None:
-        """Show steps as they come. Ctrl-C stops them; what fails is one line."""
+        """Show steps as they come; what fails is one line."""
         self.display.begin()
-        showing = asyncio.create_task(self._show(steps))
-        with interrupts(showing):
-            try:
-                await showing
-            except asyncio.CancelledError:
-                if not showing.cancelled():
-                    showing.cancel()
-                    raise
-                self.display.end()
-                self.display.line(_STOPPED, style="dim")
-            except LlmgateError as error:
-                self.failed = True
-                self.display.end()
-                self.display.error(error, "/retry asks again.")
-            else:
-                self.display.end()
+        try:
+            async with contextlib.aclosing(steps):
+                async for step in steps:
+                    self.display.step(step)
+        except LlmgateError as error:
+            self.failed = True
+            self.display.end()
+            self.display.error(error, "/retry asks again.")
+        finally:
+            self.display.end()
 
     async def again(self) -> None:
         """What /retry does: ask again where asking failed, else answer the last message anew."""
@@ -108,10 +109,19 @@ class Session:
         else:
             await self.turn(self.agent.retry(watch=self.display))
 
-    async def _show(self, steps: AsyncGenerator[Step, None]) -> None:
-        async with contextlib.aclosing(steps):
-            async for step in steps:
-                self.display.step(step)
+    async def _stoppable(self, what: Coroutine[Any, Any, None]) -> None:
+        """Do something that Ctrl-C stops."""
+        doing = asyncio.create_task(what)
+        with interrupts(doing):
+            try:
+                await doing
+            except asyncio.CancelledError:
+                if not doing.cancelled():
+                    doing.cancel()
+                    raise
+                self.display.quiet()
+                hint = _GOES_ON if self.agent.pending else ""
+                self.display.line(f"Stopped.{hint}", style="dim")
 
     async def _read(self) -> str | None:
         while True:
@@ -175,7 +185,6 @@ class Session:
 async def converse(
     agent: Agent,
     *,
-    new: bool,
     first: bool,
     json: bool,
     debug: bool,
@@ -188,7 +197,7 @@ async def converse(
 
     display = JsonDisplay(debug=debug) if json else Display(debug=debug)
     if not interactive:
-        return await Session(agent, display, PipedLines()).run(new=new, first=True)
+        return await Session(agent, display, PipedLines()).run(first=True)
     from llmgate.cli.agent.approving import TerminalApprover
     from llmgate.cli.agent.completion import completing
     from llmgate.cli.agent.editor import Editor
@@ -196,4 +205,4 @@ async def converse(
     editor = Editor(folder, completing(agent))
     display.approver = TerminalApprover(editor, display)
     session = Session(agent, display, editor, editor=editor)
-    return await session.run(new=new, first=first)
+    return await session.run(first=first)

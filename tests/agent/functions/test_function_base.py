@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from llmgate.agent.functions import Sandbox, call, shipped
+from llmgate.agent.functions import Approvals, Fetcher, Sandbox, call, shipped
 from llmgate.errors import FunctionError
 from llmgate.memory.conversation import Conversation
 from llmgate.types import Message, ToolCall
@@ -219,8 +221,6 @@ async def test_without_a_folder_or_the_web_the_model_is_told_so(run):
 
 
 async def test_files_are_read_by_lines_and_appended_to(run, context, tmp_path):
-    import msgspec
-
     (tmp_path / "notes.txt").write_text("one\ntwo\nthree", encoding="utf-8")
     context = msgspec.structs.replace(context, files=Sandbox(tmp_path))
     arguments = {"filename": "notes.txt", "line_start": 2, "num_lines": 2}
@@ -233,8 +233,6 @@ async def test_files_are_read_by_lines_and_appended_to(run, context, tmp_path):
 
 
 async def test_a_long_reading_is_cut_with_an_alert(run, context, tmp_path):
-    import msgspec
-
     (tmp_path / "long.txt").write_text("x" * 1500 + "\n" + "y" * 1500, encoding="utf-8")
     context = msgspec.structs.replace(context, files=Sandbox(tmp_path))
     result = await run(
@@ -247,3 +245,46 @@ async def test_a_long_reading_is_cut_with_an_alert(run, context, tmp_path):
 
 def test_errors_of_functions_are_for_the_model():
     assert str(FunctionError("Full.", hint="Delete.")) == "Full. Delete."
+
+
+def garbage(rng, depth=0):
+    """A JSON value as a model that has lost its way may write it."""
+    kind = rng.randrange(8)
+    if kind == 0:
+        return rng.choice([None, True, 0, -1, 10**30, 2.5, float("nan")])
+    if kind == 1 and depth < 4:
+        return [garbage(rng, depth + 1) for _ in range(rng.randrange(4))]
+    if kind == 2 and depth < 4:
+        return {f"k{n}": garbage(rng, depth + 1) for n in range(rng.randrange(4))}
+    if kind == 3:
+        return "".join(chr(rng.randrange(0x2FFF)) for _ in range(rng.randrange(40)))
+    known = ["human", "none", "GET", "POST", "notes.txt", "../outside.txt", "/etc/passwd", "5"]
+    return rng.choice([*known, "http://127.0.0.1:1/", "http://example.org", "\ud800", "x" * 3000])
+
+
+async def test_no_garbage_does_anything_that_nobody_approved(run, context, records, ears, tmp_path):
+    (tmp_path / "in").mkdir()
+    for path in (tmp_path / "in" / "notes.txt", tmp_path / "outside.txt"):
+        path.write_text("as it was", encoding="utf-8")
+
+    async def resolve(host, port):
+        raise AssertionError(f"{host} was looked up")
+
+    context = msgspec.structs.replace(
+        context, files=Sandbox(tmp_path / "in"), web=Fetcher(resolve=resolve)
+    )
+    approvals = Approvals(records, "ann")
+    functions = shipped()
+    rng = random.Random(1)
+    denied = 0
+    for _ in range(1000):
+        function = functions[rng.choice(list(functions))]
+        wanted = [one.name for one in function.parameters] + ["surprise"]
+        arguments = {name: garbage(rng) for name in wanted if rng.random() < 0.8}
+        result = await run(function.name, arguments, context, approvals=approvals)
+        denied += result.denied
+        assert result.ok or result.message.startswith(f"Error calling function {function.name}: ")
+    assert denied
+    assert ears.asked == []
+    for path in (tmp_path / "in" / "notes.txt", tmp_path / "outside.txt"):
+        assert path.read_text(encoding="utf-8") == "as it was"

@@ -337,6 +337,30 @@ async def test_a_function_that_is_not_async_runs_in_a_thread_and_may_speak(conte
     assert ears.paused == [3]
 
 
+async def test_a_function_that_is_not_async_uses_memory_without_await(context, ears):
+    def remembering(agent, text: str):
+        """Remember it.
+
+        Args:
+            text: It.
+        """
+        block = agent.core.append("human", text, call=agent.call)
+        agent.archival.insert(text, call=agent.call)
+        found = agent.archival.search(text)
+        return [block.value, found.total, agent.ask("big", text), agent.files is None]
+
+    result = await made(remembering, {"text": "Likes tea."}, context)
+    assert result.data == ["Name: unknown\nLikes tea.", 1, "big says yes", True]
+
+    def failing(agent):
+        """Fail."""
+        agent.core.append("nobody", "x")
+
+    result = await made(failing, {}, context)
+    assert not result.ok
+    assert "nobody" in result.message
+
+
 async def test_what_a_plain_function_gives_to_wait_for_is_waited_for(context):
     async def later():
         return "later"

@@ -84,6 +84,16 @@ def test_functions_of_users_are_asked_about_unless_they_say_otherwise(folder):
         ('def f(x):\n    """Do it."""', ["'f'", "'x'", "no type hint"]),
         ('def f(x: int):\n    """Do it."""', ["'f'", "'x'", "no description"]),
         ("def f():\n    pass", ["'f'", "no description"]),
+        (
+            'from llmgate.agent.functions import function\n@function(approval="maybe")\n'
+            'def f():\n    """Do it."""',
+            ["line 2", "maybe", "approval"],
+        ),
+        (
+            'from llmgate.agent.functions import function\n@function(aproval="ask")\n'
+            'def f():\n    """Do it."""',
+            ["line 2", "aproval"],
+        ),
         ('def f(*x: int):\n    """Do it."""', ["'f'", "*x"]),
         (
             "import typing, msgspec\n"
@@ -129,6 +139,12 @@ def test_helpers_imports_and_hidden_files_are_no_functions(folder):
     text = "from os.path import join\nfrom json import *\nimport re\nclass C: pass\ndef _f(): pass"
     functions, warnings = load(folder(a=text, _b="1 / 0"))
     assert own(functions) == []
+    assert warnings == ()
+
+
+def test_a_function_under_two_names_is_one(folder):
+    functions, warnings = load(folder(a='def one():\n    """Do it."""\nother = one'))
+    assert own(functions) == ["one"]
     assert warnings == ()
 
 
