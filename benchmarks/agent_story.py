@@ -146,8 +146,7 @@ async def wrong(home: Home, folder: Path, shown: Iterable[tuple[int, str]]) -> l
     texts = await said(home)
     if len(set(texts)) != len(texts):
         found.append(f"a text was stored twice: {texts}")
-    open_calls = [] if pending is None else [call.id for call in pending.calls]
-    found += _wrong_calls([each.message for each in await _log(home)], open_calls)
+    found += await wrong_calls(home)
     steps = await agent.steps(1_000_000)
     if [step.number for step in steps] != list(range(1, len(steps) + 1)):
         found.append(f"steps are numbered {[step.number for step in steps]}")
@@ -181,10 +180,10 @@ async def wrong(home: Home, folder: Path, shown: Iterable[tuple[int, str]]) -> l
     return found
 
 
-def _wrong_calls(messages: Iterable[Message], left: list[str]) -> list[str]:
-    """Whether each call has its one result right behind it; `left` are those still to be made."""
+async def wrong_calls(home: Home) -> list[str]:
+    """Whether each call has its one result right behind it, but for those still to be made."""
     found, waiting = [], []
-    for message in messages:
+    for message in [each.message for each in await _log(home)]:
         if message.role == "tool":
             if not waiting or message.tool_call_id != waiting.pop(0):
                 found.append(f"a result of {message.tool_call_id} that nobody waits for")
@@ -192,6 +191,8 @@ def _wrong_calls(messages: Iterable[Message], left: list[str]) -> list[str]:
             if waiting:
                 found.append(f"no result of {waiting}")
             waiting = [call.id for call in message.tool_calls]
+    pending = (await home.state(NAME)).pending
+    left = [call.id for call in pending.calls] if pending is not None else []
     if waiting != left:
         found.append(f"the last calls are {waiting}, to be made are {left}")
     return found

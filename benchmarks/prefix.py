@@ -1,6 +1,6 @@
 """How much of an agent's prompts a server has in its cache: a session of 60 turns, twice.
 
-    python -m benchmarks.prefix [--turns 60] [--window 16000] [--write] [--verbose]
+    python -m benchmarks.prefix [--turns 60] [--window 18000] [--write] [--verbose]
 
 A real agent talks to a real llama-server over HTTP, with tools, edits of its core memory and one
 compaction; once in the layout `cached`, once in MemGPT's old one. The numbers are the server's
@@ -251,7 +251,7 @@ def plot(asked: list[Asked], name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=60)
-    parser.add_argument("--window", type=int, default=16_000)
+    parser.add_argument("--window", type=int, default=18_000)
     parser.add_argument("--write", action="store_true", help="sample the answers")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()

@@ -65,14 +65,10 @@ def exchanges(turns: int) -> Iterator[Exchange]:
     liked = ""
     for number in range(1, turns):
         town, thing, sells = _TOPICS[number % len(_TOPICS)]
-        said = (
-            f"This is about {town} (question {number}). What should I know of {thing} there,"
-            " and how many days does it deserve?"
-        )
+        said = f"Question {number}: what should I know of {thing} in {town}?"
         fact = f"{town}: {thing} has {sells}; {2 + number % 3} days are enough (note {number})."
         last = _says(
-            f"I know enough about {town}.",
-            f"In {town} go to {thing} first: it is known for {sells}. Stay {2 + number % 3} days.",
+            f"I know enough about {town}.", f"In {town} see {thing} first: it is known for {sells}."
         )
         match number % 12:
             case 1:

@@ -165,10 +165,10 @@ class AgentSettings(msgspec.Struct, frozen=True):
     `window` is in tokens (None: all of the model's context), `reply_tokens` of them, but at most an
     eighth, are kept for the answer; above the share `pressure` of it the agent is warned, and what
     does not fit is summarised. `thoughts`: it thinks before each call, where the model's options
-    do not say otherwise. `chain_limit` is how many times the model may be asked for one event, `retries`
-    how often it may answer with what can't be used. `first_message` asks a new agent to begin by
-    saying something. `layout` is `cached` for prompts that grow only at their end, `memgpt` for
-    the old ones. `heartbeat_minutes` wakes an idle agent (None: never).
+    do not say otherwise. `chain_limit` is how many times the model may be asked for one event,
+    `retries` how often it may answer with what can't be used. `first_message` asks a new agent to
+    begin by saying something. `layout` is `cached` for prompts that grow only at their end,
+    `memgpt` for the old ones. `heartbeat_minutes` wakes an idle agent (None: never).
 
     `files` is the folder that its file functions may use (None: none), `private_addresses` are
     the hosts or networks that it may fetch from though they are not public, and `approvals` says
@@ -303,6 +303,25 @@ def with_facts(model: ModelSettings) -> ModelSettings:
         model,
         options={**facts["options"].get(model.wrapper, {}), **model.options},
         sampling=model.sampling.over(msgspec.convert(facts["sampling"], Sampling)),
+    )
+
+
+def with_agent_facts(agent: AgentSettings, model: ModelSettings) -> AgentSettings:
+    """The agent's settings with what suits the shipped model where they say nothing.
+
+    That model knows only the short prompts that it was trained on.
+    """
+    if not is_shipped(model):
+        return agent
+    facts = tomllib.loads(resources.default_model().with_suffix(".toml").read_text("utf-8"))
+    usual = AgentSettings()
+    return msgspec.structs.replace(
+        agent,
+        **{
+            key: value
+            for key, value in facts["agent"].items()
+            if getattr(agent, key) == getattr(usual, key)
+        },
     )
 
 

@@ -30,12 +30,20 @@ def test_the_shipped_models_facts_stand_where_its_settings_say_nothing():
         wrapper="chatml", options={"indent": 4}, sampling=Sampling(temperature=0.5)
     )
     known = config.with_facts(chosen)
-    assert known.options == {"indent": 4, "inner_thoughts": "off"}
+    assert known.options["indent"] == 4
+    assert known.options["inner_thoughts"] == "off"
     assert known.sampling.temperature == 0.5
     # It has no template of its own, so that what it was trained on takes that place.
     assert config.with_facts(config.ModelSettings()).wrapper == "chatml"
     other = config.ModelSettings(path="other.gguf")
     assert config.with_facts(other) is other
+
+
+def test_agents_of_the_shipped_model_are_made_of_what_it_knows():
+    mine = config.AgentSettings(human="developer")
+    suited = config.with_agent_facts(mine, config.ModelSettings())
+    assert (suited.preset, suited.persona, suited.human) == ("pilot", "pilot", "developer")
+    assert config.with_agent_facts(mine, config.ModelSettings(path="other.gguf")) is mine
 
 
 def test_a_file_is_read_and_its_paths_count_from_it(tmp_path):

@@ -159,7 +159,6 @@ class Agent:
                     async for step in steps:
                         yield step
             except BaseException:
-                self._kept.forget()
                 await self._let_go()
                 raise
 

@@ -13,7 +13,7 @@ from llmgate.agent import explaining, prompt
 from llmgate.agent.functions.approval import Approvals
 from llmgate.agent.functions.fetching import Fetcher
 from llmgate.agent.functions.files import Sandbox
-from llmgate.agent.functions.spec import HEARTBEAT, Function
+from llmgate.agent.functions.spec import Function
 from llmgate.agent.kept import Kept
 from llmgate.agent.window import Fitter
 from llmgate.memory import names
@@ -63,7 +63,7 @@ class Body:
         )
         known = self.home.functions
         self.functions = {name: known[name] for name in state.functions if name in known}
-        self.tools = prompt.sorted_tools(_lenient(one.tool) for one in self.functions.values())
+        self.tools = prompt.sorted_tools(each.tool for each in self.functions.values())
         for name in state.functions:
             if name not in known:
                 message = f"the function {name!r} is not there any more: the agent goes without it"
@@ -108,15 +108,6 @@ class Body:
         """What is to be told, once."""
         notes, self.notes = tuple(self.notes), []
         return notes
-
-
-def _lenient(tool: Tool) -> Tool:
-    """The tool with a default for the heartbeat: a call that forgets it is not refused for that."""
-    properties = tool.parameters.get("properties", {})
-    if HEARTBEAT not in properties:
-        return tool
-    known = {**properties, HEARTBEAT: {**properties[HEARTBEAT], "default": False}}
-    return msgspec.structs.replace(tool, parameters={**tool.parameters, "properties": known})
 
 
 def cut(blocks: Sequence[Block], room: int | None) -> tuple[Block, ...]:

@@ -9,6 +9,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from llmgate import config, storage
 from llmgate.agent.functions.approval import Approvals
 from llmgate.agent.functions.loading import load
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 OpenCollection = Callable[[str], Awaitable["Vectors"]]
 Clock = Callable[[], datetime]
+_THOUGHTS = "inner_thoughts"
 # Libraries whose models make vectors in this process, as in "fastembed:NAME".
 LOCAL = ("fastembed", "sentence-transformers")
 
@@ -84,6 +87,7 @@ class Home:
         owned: list[Callable[[], Awaitable[None]]] = []
         try:
             if gateway is None:
+                settings = _suited(_thinking(settings))
                 gateway = Gateway.open(settings)
                 owned.append(gateway.aclose)
             embed = _embedder(gateway, settings.agent.embedding, owned)
@@ -192,6 +196,28 @@ class Home:
 
 def _used(state: AgentState) -> datetime:
     return state.used_at or state.created_at
+
+
+def _thinking(settings: Settings) -> Settings:
+    """The settings with thoughts before calls, for models whose options say nothing of them."""
+    if not settings.agent.thoughts:
+        return settings
+    models = {
+        name: model
+        if _THOUGHTS in config.with_facts(model).options
+        else msgspec.structs.replace(model, options={**model.options, _THOUGHTS: "inside"})
+        for name, model in settings.models.items()
+    }
+    return msgspec.structs.replace(settings, models=models)
+
+
+def _suited(settings: Settings) -> Settings:
+    """The settings with what suits the model that agents think with, where they say nothing."""
+    name = settings.agent.model or next(iter(settings.models), "")
+    if name not in settings.models:
+        return settings
+    agent = config.with_agent_facts(settings.agent, settings.models[name])
+    return msgspec.structs.replace(settings, agent=agent)
 
 
 def _embedder(

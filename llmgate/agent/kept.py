@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from llmgate.memory.agents import agents
 from llmgate.memory.conversation import Conversation, Logged, Summary, Window
 from llmgate.memory.steps_log import StepsLog
 from llmgate.memory.text import storable
-from llmgate.storage import Document, Records, Transaction
+from llmgate.storage import Document, Records
 from llmgate.types import Message
 
 # What is added to a conversation: of which kind it is, and the message.
@@ -38,19 +38,19 @@ class Kept:
         self.now = clock
         self.conversation = Conversation(records, name, clock=clock)
         self.steps = StepsLog(records, name)
-        self._stale = True
+        # The version of the stored state that is held here, None if that is not known, and where
+        # the logs end.
+        self._version: int | None = None
+        self._ends: Mapping[str, int] = {}
 
     async def load(self) -> None:
         """Read all of it, unless nothing has changed since. Raises `UnknownAgent`."""
-        state = await read_state(self.records, self.name)
-        if self._stale or state.revision != self.state.revision:
-            self.window, self.logged, self.summary = await self.conversation.load()
-        self.state = state
-        self._stale = False
-
-    def forget(self) -> None:
-        """Something went wrong on the way to the store: what is held here may not be there."""
-        self._stale = True
+        document = await read(self.records, self.name)
+        if self._version == document.version:
+            return
+        self.state = state_of(document)
+        self.window, self.logged, self.summary = await self.conversation.load()
+        self._version, self._ends = document.version, {}
 
     async def commit(
         self,
@@ -70,15 +70,18 @@ class Kept:
         Raises `AgentBusy` if the stored agent is not the one that is held here, and what the
         store raises; then nothing of it has happened.
         """
-        state = msgspec.structs.replace(state, revision=self.state.revision + 1, used_at=self.now())
+        state = msgspec.structs.replace(state, used_at=self.now())
         if summary is not None:
             summary = msgspec.structs.replace(summary, text=storable(summary.text))
         logged: tuple[Logged, ...] = ()
-        self._stale = True
+        if self._version is None:
+            raise busy(self.name)
+        # Until it is known what came of this, nothing is known.
+        version, ends, self._version, self._ends = self._version, self._ends, None, {}
+        key = names.state(self.name)
         try:
-            async with self.records.transaction() as tx:
-                await self._check(tx)
-                tx.put(names.state(self.name), msgspec.to_builtins(state))
+            async with self.records.transaction(ends=ends) as tx:
+                tx.put(key, msgspec.to_builtins(state), expected=version)
                 for position, message in amended:
                     await self.conversation.amend(tx, position, message)
                 if retracted:
@@ -104,24 +107,21 @@ class Kept:
             self.window = window
             self.summary = summary or self.summary
             self.logged = tuple(each for each in self.logged if each.position >= window.start)
-        self._stale = False
-
-    async def _check(self, tx: Transaction) -> None:
-        """That nobody else has written the agent since it was read here."""
-        document = await tx.get(names.state(self.name))
-        if document is None:
-            raise UnknownAgent(self.name, ())
-        if document.value.get("revision", 0) != self.state.revision:
-            raise busy(self.name)
+        self._version, self._ends = tx.versions[key], tx.ends
 
 
-async def read_state(records: Records, name: str) -> AgentState:
-    """The state of an agent. Raises `UnknownAgent` with the known ones, and `StorageError`."""
+async def read(records: Records, name: str) -> Document:
+    """The document of an agent. Raises `UnknownAgent` with the known ones."""
     names.check_name(name)
     document = await records.get(names.state(name))
     if document is None:
         raise UnknownAgent(name, await agents(records))
-    return state_of(document)
+    return document
+
+
+async def read_state(records: Records, name: str) -> AgentState:
+    """The state of an agent. Raises `UnknownAgent` with the known ones, and `StorageError`."""
+    return state_of(await read(records, name))
 
 
 def state_of(document: Document) -> AgentState:

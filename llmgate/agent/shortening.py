@@ -46,6 +46,12 @@ class Shown:
         known = self._known.get(entry.position)
         return entry.message if known is None else known[1]
 
+    def shortens(self, entry: Logged) -> bool:
+        """Whether something of the message is left out."""
+        known = self._known.get(entry.position)
+        # Not compared with the entry: one that was read anew is equal, and another object.
+        return known is not None and known[1] is not known[0]
+
     async def prepare(self, logged: Sequence[Logged], limit: int, count: Count) -> None:
         """Shorten those of the messages that have more than `limit` tokens."""
         if limit != self._limit:

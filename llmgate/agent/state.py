@@ -48,7 +48,7 @@ class AgentState(msgspec.Struct, frozen=True):
 
     `steps` counts its steps. `greeted` is set when it has given its first answer. `last_seen` is
     when a person was here last, `used_at` when anything happened, `paused_until` until when there
-    are no timed heartbeats. `revision` counts how often this was written.
+    are no timed heartbeats.
     """
 
     name: str
@@ -69,5 +69,4 @@ class AgentState(msgspec.Struct, frozen=True):
     used_at: datetime | None = None
     paused_until: datetime | None = None
     pending: Pending | None = None
-    revision: int = 0
     schema: int = SCHEMA

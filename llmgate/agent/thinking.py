@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import secrets
 import string
 from collections.abc import Sequence
@@ -15,13 +15,19 @@ from llmgate.agent.body import Body
 from llmgate.agent.compacting import fit
 from llmgate.agent.watch import Watch
 from llmgate.errors import ContextOverflow
-from llmgate.memory.text import storable, storable_message
+from llmgate.memory.text import storable_message
 from llmgate.types import Completion, Delta, Message, Note, Request, ToolChoice
 
 # Some templates take ids of exactly nine letters and digits, and none minds them.
 _ID = string.ascii_letters + string.digits
 _ID_LENGTH = 9
 _CUT = Note("truncated", "the answer is cut off by the token limit")
+# An escape in JSON: two halves that make a character, half of one, or any other.
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 # Functions that do something useful even with the first part of what they were to get.
 _WHOLE_OR_PART = ("send_message",)
 
@@ -102,21 +108,18 @@ def _kept_as(completion: Completion) -> Message:
             )
         calls.append(last)
     named = tuple(
-        msgspec.structs.replace(call, id=_new_id(), arguments=_whole_characters(call.arguments))
+        msgspec.structs.replace(call, id=_new_id(), arguments=whole_characters(call.arguments))
         for call in calls
     )
     return storable_message(msgspec.structs.replace(message, tool_calls=named))
 
 
-def _whole_characters(arguments: str) -> str:
-    """The arguments without escapes that stand for half a character: no prompt can have those."""
-    if "\\u" not in arguments:
-        return arguments
-    try:
-        text = json.dumps(json.loads(arguments), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return arguments
-    return arguments if storable(text) == text else storable(text)
+def whole_characters(arguments: str) -> str:
+    """The arguments without escapes that stand for half a character: no prompt can have those.
+
+    They may be broken JSON, which is mended each time it is shown to the model.
+    """
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found["half"] else found[0], arguments)
 
 
 def _new_id() -> str:

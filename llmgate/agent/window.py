@@ -387,7 +387,7 @@ class Fitter:
             text = f"core memory is too large for a window of {self.window} tokens: the model sees"
             said.append(("trimmed", f"{text} no more than {self._room} characters of it"))
         for entry in parts.logged:
-            if self._shown(entry) is not entry.message:
+            if self._shown.shortens(entry):
                 text = f"message {entry.position} is too long for the window: its middle is not"
                 said.append(("trimmed", f"{text} shown to the model"))
         for code, text in said:

@@ -35,42 +35,42 @@ class Events:
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that are complete with `data`. Raises ValueError on an absurd length."""
         end = data.rfind(b"\n") + 1
+        # All lines at once: no character of several bytes has a line's end in it. A CR may
+        # come in one piece and its LF in the next.
+        text = (bytes(self._line) + data[:end]).decode("utf-8", "replace") if end else ""
         if end:
-            # All lines at once: no character of several bytes has a line's end in it. A CR may
-            # come in one piece and its LF in the next.
-            text = (bytes(self._line) + data[:end]).decode("utf-8", "replace")
             self._line.clear()
-            if not self._begun:
-                self._begun = True
-                text = text.removeprefix("\ufeff")
-            if "\r" in text:
-                text = text.replace("\r\n", "\n")
-            begun = bool(self._data) or self._name != "message"
-            if not begun and text.startswith("data: ") and text.endswith("\n\n"):
-                plain = text[6:-2].split("\n\ndata: ")
-                if text.count("\n") == 2 * len(plain):  # each has one line and an empty one
-                    yield from map(Event, plain)
-                    text = ""
-            *blocks, rest = text.split("\n\n")
-            for block in blocks:
-                if block.startswith("data: ") and "\n" not in block and not begun:
-                    yield Event(block[6:])  # as nearly all of them are
-                    continue
-                for line in (*block.split("\n"), ""):
-                    if (event := self._take(line)) is not None:
-                        yield event
-                begun = False
-            for line in rest.split("\n")[:-1]:
-                if (event := self._take(line)) is not None:
-                    yield event
         self._line += data[end:]
         if len(self._line) > MAX_LINE:
             raise ValueError(f"a line of more than {MAX_LINE} bytes")
+        if not text:
+            return iter(())
+        if not self._begun:
+            self._begun = True
+            text = text.removeprefix("\ufeff")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        if text.startswith("data: ") and text.endswith("\n\n") and not self._within:
+            blocks = text[6:-2].split("\n\ndata: ")
+            if text.count("\n") == 2 * len(blocks):  # each is one line, as nearly all are
+                return map(Event, blocks)
+        return self._taken(text)
 
     def close(self) -> Event | None:
         """What stands at the end without the empty line that completes an event."""
         rest, self._line = self._line.decode("utf-8", "replace"), bytearray()
         return self._take(rest) or self._take("")
+
+    @property
+    def _within(self) -> bool:
+        """Whether an event has begun."""
+        return bool(self._data) or self._name != "message"
+
+    def _taken(self, text: str) -> Iterator[Event]:
+        """The events that are complete with these lines."""
+        for line in text.split("\n")[:-1]:
+            if (event := self._take(line)) is not None:
+                yield event
 
     def _take(self, line: str) -> Event | None:
         if not line:

@@ -78,7 +78,8 @@ def command(
             agent=agent, persona=persona, human=human, preset=preset, first=first,
             no_verify=no_verify, json=json,
         )  # fmt: skip
-        _warn_of_pilot(settings)
+        if warning := options.pilot_warning(settings):
+            click.secho(warning, dim=True, err=True)
         from llmgate.cli.conversation import Chat
         from llmgate.cli.terminal import Terminal
 
@@ -158,10 +159,15 @@ async def _converse(
         for warning in home.warnings:
             say(f"Warning: {warning}")
         agent = await open_agent(home, wishes, may_ask=interactive and not yes)
-        if (entry := settings.models.get(agent.model)) is not None and _warn_of_pilot(
-            msgspec.structs.replace(settings, models={agent.model: entry})
-        ):
-            say("It can't act as an agent yet. With --no-agent it chats, which it does better.")
+        if entry := settings.models.get(agent.model):
+            used = msgspec.structs.replace(settings, models={agent.model: entry})
+            for line in (options.pilot_warning(used) or "").splitlines():
+                say(line)
+            if options.pilot_warning(used):
+                say(
+                    "As an agent it writes down a name or a place that it is told, and garbles "
+                    "most other things. With --no-agent it chats, which it does better."
+                )
         try:
             return await converse(
                 agent,
@@ -181,11 +187,3 @@ def _refuse(because: str, **given: object) -> None:
         if value:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} means nothing with {because}.", hint="Leave one out.")
-
-
-def _warn_of_pilot(settings: Settings) -> bool:
-    """Say what the model that comes with llmgate is, if it is among the models."""
-    warning = options.pilot_warning(settings)
-    if warning:
-        click.secho(warning, dim=True, err=True)
-    return warning is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
 from llmgate.errors import BackendError
 from llmgate.gateway.call import Call
@@ -36,6 +36,42 @@ class Answer:
         finally:
             if self._turn is not None:
                 self._turn.end(error, finished=finished)
+
+
+class Ending:
+    """What an answer ends with, whenever it came: notes, the usage, the finish."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._last: list[Delta] = []
+        self._finish: Delta | None = None
+
+    def takes(self, delta: Delta) -> bool:
+        """Whether a delta belongs to the end; it is kept then."""
+        if delta.usage is not None:
+            self._call.used(delta.usage)
+        elif delta.finish is not None:
+            self._finish = self._finish or delta
+        elif delta.note is not None:
+            self._last.append(delta)
+        else:
+            return False
+        return True
+
+    def close(self) -> None:
+        """All of the answer has come. Raises `BackendError` where it has no finish."""
+        if self._finish is None:
+            raise unfinished(self._call)
+        self._call.finish = self._finish.finish
+
+    def deltas(self, notes: Iterable[Note]) -> Iterator[Delta]:
+        """The deltas of the end, with these notes behind its own."""
+        assert self._finish is not None
+        yield from self._last
+        for note in notes:
+            yield Delta(note=note)
+        yield Delta(usage=self._call.usage)
+        yield self._finish
 
 
 async def begin(call: Call, turn: Turn, request: Request) -> Answer:

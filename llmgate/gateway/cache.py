@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -64,6 +65,26 @@ class Cache:
         self._size += size
         while self._size > self._limit or len(self._kept) > self._entries:
             self._drop(next(iter(self._kept)))
+
+    async def through(
+        self,
+        call: Call,
+        model: str,
+        request: Request,
+        seconds: float,
+        answered: Callable[[], AsyncGenerator[Delta, None]],
+    ) -> AsyncGenerator[Delta, None]:
+        """The answer that is kept, else the one that `answered` makes, which is then kept."""
+        key = key_of(model, request)
+        kept = self.get(key) if key is not None else None
+        deltas = answered() if kept is None else replayed(call, request, kept, self.age(kept))
+        given: list[Delta] = []
+        async with aclosing(deltas):
+            async for delta in deltas:
+                given.append(delta)
+                yield delta
+        if key is not None and not (call.from_cache or call.fallback):
+            self.put(key, lasting(given, request), call.usage, seconds)
 
     def age(self, kept: Kept) -> Note:
         """The note that says where the answer is from."""

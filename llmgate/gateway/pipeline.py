@@ -14,6 +14,7 @@ From there on deltas are passed on as they come, and nothing is tried again.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
@@ -33,7 +34,7 @@ from llmgate.errors import (
 )
 from llmgate.gateway import attempt
 from llmgate.gateway.attempt import Answer
-from llmgate.gateway.cache import Cache, key_of, lasting, replayed
+from llmgate.gateway.cache import Cache
 from llmgate.gateway.call import Call, conversation_of
 from llmgate.gateway.clock import Clock
 from llmgate.gateway.correction import corrected, report
@@ -49,10 +50,12 @@ from llmgate.gateway.retries import retried
 from llmgate.gateway.routing import Router, chain
 from llmgate.gateway.tokens import Count, count
 from llmgate.gateway.usage_log import UsageLog
-from llmgate.types import Completion, Delta, Embeddings, Request
+from llmgate.types import Completion, Delta, Embeddings, Request, Sampling
 from llmgate.wrappers import ModelWrapper, Wrapper
 
 logger = logging.getLogger("llmgate.gateway")
+
+_NOTHING_CHOSEN = Sampling()
 
 
 class Gateway:
@@ -187,9 +190,24 @@ class Gateway:
         Raises `RequestError`, `BackendError`, or `OutputError` if the model's answer can't be
         used even after a retry.
         """
-        deltas = self.stream(request, observer, whole=True, correct=correct, client=client)
-        async with aclosing(deltas):
-            return Completion.fold([delta async for delta in deltas])
+        call = self._call(request.model, client, request)
+        call.observer, call.whole, call.correct = observer, True, correct
+        try:
+            models = await self._admitted(call, expected_tokens(request) if client else 0)
+            if models[0].policy.cache:
+                deltas = self._remembered(call, models, request)
+                async with aclosing(deltas):
+                    return Completion.fold([delta async for delta in deltas])
+            answer = await in_time(call, self._begun(call, models, request))
+            ending = attempt.Ending(call)
+            begun = [delta for delta in answer.ready if not ending.takes(delta)]
+            ending.close()
+            return Completion.fold([*begun, *ending.deltas((*request.notes, *answer.notes))])
+        except BaseException as error:
+            call.failed(error)
+            raise
+        finally:
+            self._settle(call)
 
     async def stream(
         self,
@@ -207,26 +225,17 @@ class Gateway:
         that can't be used is not asked for again: the prompt for that is longer. `client` is whose
         limits count. Raises as `complete` does.
         """
-        call = self._call(request.model, client)
+        call = self._call(request.model, client, request)
         call.observer, call.whole, call.correct = observer, whole, correct
-        call.conversation = conversation_of(request)
         try:
             models = await self._admitted(call, expected_tokens(request) if client else 0)
-            seconds = models[0].policy.cache
-            key = key_of(models[0].name, request) if seconds else None
-            kept = self._cache.get(key) if key is not None else None
-            given: list[Delta] = []
-            if kept is None:
-                deltas = self._answered(call, models, request)
+            if models[0].policy.cache:
+                deltas = self._remembered(call, models, request)
             else:
-                deltas = replayed(call, request, kept, self._cache.age(kept))
+                deltas = self._answered(call, models, request)
             async with aclosing(deltas):
                 async for delta in deltas:
-                    if key is not None:
-                        given.append(delta)
                     yield delta
-            if key is not None and not (call.from_cache or call.fallback):
-                self._cache.put(key, lasting(given, request), call.usage, seconds)
         except BaseException as error:
             call.failed(error)
             raise
@@ -285,36 +294,31 @@ class Gateway:
         found, parts = self._router.find(name)
         return found if isinstance(found, Model) else await found.member(parts)
 
+    def _remembered(
+        self, call: Call, models: Sequence[Model], request: Request
+    ) -> AsyncGenerator[Delta, None]:
+        """The answer from the cache, or one that goes there."""
+        seconds = models[0].policy.cache
+        answered = functools.partial(self._answered, call, models, request)
+        return self._cache.through(call, models[0].name, request, seconds, answered)
+
     async def _answered(
         self, call: Call, models: Sequence[Model], request: Request
     ) -> AsyncGenerator[Delta, None]:
         """What the first model that can answers, as it comes."""
         answer = await in_time(call, self._begun(call, models, request))
-        last: list[Delta] = []
+        ending = attempt.Ending(call)
         failure: LlmgateError | None = None
-
-        def held_back(delta: Delta) -> bool:
-            if delta.usage is not None:
-                call.used(delta.usage)
-            elif delta.note is not None or delta.finish is not None:
-                last.append(delta)
-            else:
-                return False
-            return True
-
         try:
             for delta in answer.ready:
-                if not held_back(delta):
+                if not ending.takes(delta):
                     yield delta
             if answer.rest is not None:
                 async with aclosing(timed(call, answer.rest)) as rest:
                     async for delta in rest:
-                        if not held_back(delta):
+                        if not ending.takes(delta):
                             yield delta
-            finish = next((delta for delta in last if delta.finish is not None), None)
-            if finish is None:
-                raise attempt.unfinished(call)
-            call.finish = finish.finish
+            ending.close()
         except LlmgateError as error:
             failure = error
             if isinstance(error, OutputError):
@@ -322,13 +326,8 @@ class Gateway:
             raise
         finally:
             await answer.aclose(failure, finished=call.finish is not None)
-        for delta in last:
-            if delta is not finish:
-                yield delta
-        for note in (*request.notes, *answer.notes):
-            yield Delta(note=note)
-        yield Delta(usage=call.usage)
-        yield finish
+        for delta in ending.deltas((*request.notes, *answer.notes)):
+            yield delta
 
     async def _begun(self, call: Call, models: Sequence[Model], request: Request) -> Answer:
         """The beginning of an answer: the steps between a request and what can't be taken back."""
@@ -350,8 +349,9 @@ class Gateway:
             answer.notes.append(note)
         return answer
 
-    def _call(self, model: str, client: Client | None) -> Call:
-        return Call(model=model, clock=self._clock, began=self._clock.now(), client=client)
+    def _call(self, model: str, client: Client | None, request: Request | None = None) -> Call:
+        conversation = conversation_of(request) if request is not None else ""
+        return Call(model, self._clock, self._clock.now(), conversation, client)
 
     async def _admitted(self, call: Call, tokens: int) -> list[Model]:
         """The models that may answer the call, which is charged to its client."""
@@ -395,8 +395,7 @@ class Gateway:
 
 def _for(model: Model, request: Request, conversation: str) -> Request:
     """The request as a model gets it: with its sampling, and with a conversation to go by."""
-    return msgspec.structs.replace(
-        request,
-        sampling=request.sampling.over(model.route.sampling),
-        conversation=conversation,
-    )
+    sampling = request.sampling
+    if model.route.sampling != _NOTHING_CHOSEN:
+        sampling = sampling.over(model.route.sampling)
+    return msgspec.structs.replace(request, sampling=sampling, conversation=conversation)

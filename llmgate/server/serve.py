@@ -36,7 +36,6 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     closing = Closing()
     config = uvicorn.Config(
         build(gateway, settings.server, closing=closing),
-        http=Protocol,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -58,6 +57,7 @@ class Server(uvicorn.Server):
     """Gives answers under way some seconds after a signal, then ends them; a second ends them."""
 
     def __init__(self, config: uvicorn.Config, closing: Closing) -> None:
+        config.http = Protocol
         super().__init__(config)
         self._closing = closing
         self._loop = asyncio.get_running_loop()

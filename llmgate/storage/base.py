@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,7 +81,16 @@ class Transaction(Protocol):
     Nothing is locked while it is open: what it has read is looked at again at the end, and if
     somebody has changed it meanwhile `Conflict` is raised and nothing is written. What a
     transaction wrote, it reads; nobody else does before its end.
+
+    `ends` are those of the logs that it appends to, as they will be at its end. When that has
+    come, `versions` are those of the documents that it has put.
     """
+
+    @property
+    def ends(self) -> Mapping[str, int]: ...
+
+    @property
+    def versions(self) -> Mapping[str, int]: ...
 
     async def get(self, key: str) -> Document | None:
         """As `Records.get`; a document written here has version -1 until the end."""
@@ -192,8 +201,14 @@ class Records(Protocol):
         """Take a whole log away, and return how many entries it had."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Changes that happen together at the end of the `async with`, unless it raises."""
+    def transaction(
+        self, *, ends: Mapping[str, int] | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Changes that happen together at the end of the `async with`, unless it raises.
+
+        `ends` are where logs end, as far as the writer knows: they are not read again, and the
+        end raises `Conflict` if somebody has added to one of them.
+        """
         ...
 
     async def health(self) -> Health:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -188,16 +188,18 @@ class Local:
         return (await self._commit((Drop(log),)))[0]
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Collected]:
+    async def transaction(
+        self, *, ends: Mapping[str, int] | None = None
+    ) -> AsyncIterator[Collected]:
         """As `Records.transaction`."""
-        transaction = Collected(self)
+        transaction = Collected(self, ends)
         try:
             yield transaction
         except BaseException:
             transaction.finish()
             raise
         if batch := transaction.finish():
-            await self._commit(batch)
+            transaction.done(batch, await self._commit(batch))
 
     async def health(self) -> Health:
         """As `Records.health`."""

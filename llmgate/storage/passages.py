@@ -39,7 +39,7 @@ class Hit(msgspec.Struct, frozen=True):
 
     It was made of the `similarity`, by the metric, and of the `relevance` of the words, which is
     about 1 if all of them are there: by these, hits of several collections can be compared. Each
-    is None where that ranking does not have it.
+    is None where that ranking does not have it. The passage comes without its embedding.
     """
 
     passage: Passage

@@ -7,13 +7,17 @@ import sys
 from typing import Any
 
 from llmgate.storage.batch import StoredLine
+from llmgate.storage.fts import rows_of
 from llmgate.storage.local import Found
 from llmgate.storage.sqlite_schema import POSITIONS
 
 # The index knows three letters at a time; a shorter word has none of its own.
 _INDEXED = 3
-# It is looked for as the beginning of so many at most: else every text is looked at.
+# It is looked for as the beginning of so many at most, and of such as are not in more than this
+# share of the texts together: else every text is looked at, which costs less.
 _MOST_TERMS = 200
+_SHARE = 0.5
+_FEW = 1000
 # What is in no text.
 _NOWHERE = '("aaa" NOT "aaa")'
 _LAST = chr(sys.maxunicode) * 4
@@ -45,12 +49,16 @@ class Search:
         self._db.execute("BEGIN")
         try:
             where, arguments = self._conditions(number, words, since, until)
-            [total] = self._db.execute(f"SELECT count(*) {where}", arguments).fetchone()
             ids = f"SELECT found.id {where} ORDER BY found.id {order} LIMIT ? OFFSET ?"
             found = self.rows(
                 f"SELECT id, at, value, text FROM entries WHERE id IN ({ids}) ORDER BY id {order}",  # noqa: S608
                 (*arguments, limit, offset),
             )
+            if len(found) < limit and (found or not offset):
+                # That was the last page: nothing that is looked at twice.
+                total = offset + len(found)
+            else:
+                [total] = self._db.execute(f"SELECT count(*) {where}", arguments).fetchone()
         finally:
             self._db.execute("COMMIT")
         return found, total
@@ -78,8 +86,10 @@ class Search:
                 arguments.append(match)
             for word in words:
                 if not matches.get(word):
-                    conditions.append("instr(found.text, ?)")
-                    arguments.append(word)
+                    # GLOB is faster at letters that are seldom, but refuses long patterns.
+                    short = len(word) < _INDEXED
+                    conditions.append("found.text GLOB ?" if short else "instr(found.text, ?)")
+                    arguments.append(_pattern(word) if short else word)
             if since is not None or until is not None:
                 source += " JOIN entries ON entries.id = found.id"
         else:
@@ -103,19 +113,21 @@ class Search:
         """What the index is asked for a word, None if it is of no help."""
         if len(word) >= _INDEXED:
             return _quoted(word)
-        if len(word) == 1 and word.isascii():
-            # Hundreds of terms begin with such a letter: only to list them takes longer.
-            return None
-        terms = [
-            term
-            for [term] in self._db.execute(
-                "SELECT term FROM terms WHERE term >= ? AND term < ? LIMIT ?",
-                (word, word + _LAST, _MOST_TERMS + 1),
-            )
-        ]
-        if len(terms) > _MOST_TERMS:
-            return None
+        terms: list[str] = []
+        left = _FEW + _SHARE * rows_of(self._db, "texts")
+        for term, texts in self._db.execute(
+            "SELECT term, doc FROM terms WHERE term >= ? AND term < ?", (word, word + _LAST)
+        ):
+            terms.append(term)
+            left -= texts
+            if left < 0 or len(terms) > _MOST_TERMS:
+                return None
         return f"({' OR '.join(map(_quoted, terms))})" if terms else _NOWHERE
+
+
+def _pattern(word: str) -> str:
+    """What GLOB finds the word by."""
+    return f"*{''.join(f'[{letter}]' if letter in '*?[' else letter for letter in word)}*"
 
 
 def _quoted(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from llmgate.errors import MissingPackage
 from llmgate.storage.graph import Graph
@@ -13,6 +15,11 @@ from llmgate.storage.sqlite_vector_writing import Collection
 
 if TYPE_CHECKING:
     from llmgate.storage.matrix import Matrix
+
+# Passages with their similarity, the best first.
+Near: TypeAlias = list[tuple[int, float]]
+# From so many numbers on in a matrix it is worth waking another thread to multiply them.
+_WORTH = 4_000_000
 
 
 class Nearest:
@@ -23,17 +30,43 @@ class Nearest:
         self._matrices: dict[int, Matrix] = {}
         # By the generation too: a graph of what was there before is none of this.
         self._graphs: dict[tuple[int, int], Graph] = {}
+        self._thread = ThreadPoolExecutor(1, "llmgate-vectors-near")
 
-    def find(
+    @contextmanager
+    def searching(
         self,
         db: sqlite3.Connection,
         collection: Collection,
         vector: Sequence[float],
         count: int,
         only: Sequence[int] | None,
-    ) -> list[tuple[int, float]]:
-        """The nearest passages with their similarity, of all or of some."""
+        *,
+        beside: bool,
+    ) -> Iterator[Future[Near]]:
+        """The nearest passages, of all or of some; `beside` what is done in this block if large.
+
+        The database is only looked at before the block.
+        """
         matrix = self._matrix(db, collection)
+        found: Future[Near]
+        if beside and len(matrix.ids) * matrix.dimension >= _WORTH:
+            found = self._thread.submit(self._find, collection, matrix, vector, count, only)
+        else:
+            found = Future()
+            found.set_result(self._find(collection, matrix, vector, count, only))
+        try:
+            yield found
+        finally:
+            wait([found])
+
+    def _find(
+        self,
+        collection: Collection,
+        matrix: Matrix,
+        vector: Sequence[float],
+        count: int,
+        only: Sequence[int] | None,
+    ) -> Near:
         query = matrix.query(vector)
         if only is None:
             places = self._graph(collection, matrix).candidates(matrix, query, count)
@@ -62,6 +95,11 @@ class Nearest:
             graph.close()
         self._graphs.clear()
         self._matrices.clear()
+
+    def close(self) -> None:
+        """Let go of everything for good."""
+        self.forget()
+        self._thread.shutdown()
 
     def drop(self, collection: int) -> None:
         """Let go of what there is of a collection."""

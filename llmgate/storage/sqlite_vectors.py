@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +32,7 @@ from llmgate.storage.passages import (
 )
 from llmgate.storage.places import size_of
 from llmgate.storage.sqlite_file import Options, SqliteFile
-from llmgate.storage.sqlite_vector_search import Nearest
+from llmgate.storage.sqlite_vector_search import Near, Nearest
 from llmgate.storage.sqlite_vector_writing import Collection, Writing, collection_of
 from llmgate.storage.sqlite_words import Words
 from llmgate.storage.stored_passages import (
@@ -46,8 +48,12 @@ from llmgate.storage.terms import queried
 from llmgate.storage.url import Url
 from llmgate.storage.vectors_local import LocalStore
 
-_COLUMNS = "p.name, p.text, p.doc, p.metadata, p.at, v.vector"
-_ROWS = f"SELECT p.id, {_COLUMNS} FROM passages p LEFT JOIN vectors v ON v.passage = p.id"  # noqa: S608
+_COLUMNS = "p.name, p.text, p.doc, p.metadata, p.at"
+_FOUND = f"SELECT p.id, {_COLUMNS} FROM passages p"  # noqa: S608
+_ROWS = (
+    f"SELECT p.id, {_COLUMNS}, v.vector FROM passages p"  # noqa: S608
+    " LEFT JOIN vectors v ON v.passage = p.id"
+)
 # What must not be: passages to be compared with texts, vectors of none, vectors of another size.
 _ODD = (
     "SELECT (SELECT count(*) FROM passages WHERE collection = ?1),"
@@ -173,25 +179,24 @@ class SqliteVectors(SqliteFile):
         wanted: Mapping[str, Any] | None,
     ) -> tuple[Hit, ...]:
         packed = None if vector is None else unpack(pack(vector))
+        depth = top_k if text is None else DEPTH
         words = () if text is None else queried(text)
         # One look at one state: both rankings and the passages belong together.
         with self._errors(), self._look() as db:
             if top_k < 1 or (collection := collection_of(db, name)) is None:
                 return ()
-            near: dict[int, float] = {}
             if packed is not None:
                 check_dimension(name, collection.dimension, len(packed))
-                depth = top_k if text is None else DEPTH
-                near = dict(self._near(db, collection, packed, depth, wanted))
+            finder = Words(db, collection.id, *_only(collection, wanted, None))
             relevant: dict[int, float] = {}
-            if words:
-                depth = DEPTH if near else top_k
-                finder = Words(db, collection.id, *_only(collection, wanted, None))
-                relevant = dict(finder.find(words, depth))
+            with self._searching(db, collection, packed, depth, wanted, bool(words)) as searching:
+                if words:
+                    relevant = dict(finder.find(words, max(DEPTH, top_k)))
+            near = dict(searching.result())
             if near and text is not None:
-                ranking = fused(list(near), list(relevant.items()))[:top_k]
+                ranking = fused(list(near), list(relevant.items())[:DEPTH])[:top_k]
             else:
-                ranking = list((near or relevant).items())
+                ranking = list((near or relevant).items())[:top_k]
             found = self._passages([row for row, _ in ranking])
         return tuple(
             Hit(found[row], score, near.get(row), relevant.get(row)) for row, score in ranking
@@ -293,7 +298,7 @@ class SqliteVectors(SqliteFile):
             self._discard_orphans()
 
     def close(self) -> None:
-        self._nearest.forget()
+        self._nearest.close()
         super().close()
 
     @contextlib.contextmanager
@@ -306,27 +311,30 @@ class SqliteVectors(SqliteFile):
         finally:
             db.execute("COMMIT")
 
-    def _near(
+    def _searching(
         self,
         db: sqlite3.Connection,
         collection: Collection,
-        vector: Sequence[float],
+        vector: Sequence[float] | None,
         count: int,
         wanted: Mapping[str, Any] | None,
-    ) -> list[tuple[int, float]]:
-        if collection.dimension is None:
-            return []
+        beside: bool,
+    ) -> AbstractContextManager[Future[Near]]:
+        if vector is None or collection.dimension is None:
+            nothing: Future[Near] = Future()
+            nothing.set_result([])
+            return contextlib.nullcontext(nothing)
         only: list[int] | None = None
         if wanted:
             only = [row for [row] in db.execute(*chosen(collection.id, wanted))]
-        return self._nearest.find(db, collection, vector, count, only)
+        return self._nearest.searching(db, collection, vector, count, only, beside=beside)
 
     def _passages(self, rows: Sequence[int]) -> dict[int, Passage]:
         found: dict[int, Passage] = {}
         for first in range(0, len(rows), _VALUES):
             some = rows[first : first + _VALUES]
             places = ", ".join("?" * len(some))
-            for row in self._reading.execute(f"{_ROWS} WHERE p.id IN ({places})", some):
+            for row in self._reading.execute(f"{_FOUND} WHERE p.id IN ({places})", some):
                 found[row[0]] = passage_of(row[1:])
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from llmgate.storage import sqlite_vector_schema as schema
+from llmgate.storage.fts import rows_of
 
 # Ranking costs about a microsecond for each row that has one of the words. Words that are in more
 # rows than these tell little about any of them.
@@ -17,8 +18,6 @@ MOST_ROWS = 6000
 # Nor do words that are in more than this share, if there are others.
 _SHARE = 0.4
 _FEW = 20
-# Counting rows takes time too.
-_MOST_COUNTED = 100_000
 # What a word tells at the least, in FTS5.
 _LEAST = 1e-6
 # Shorter beginnings of words mean nothing.
@@ -83,7 +82,7 @@ class Words:
 
     def _match(self, words: Sequence[str]) -> Match | None:
         counts = {word: self._rows(_quoted(word)) for word in words}
-        size = self._size()
+        size = rows_of(self._db, self._table)
         # As BM25 has it in FTS5: what a word tells, the more the fewer rows have it.
         possible = sum(
             max(_LEAST, math.log((size - count + 0.5) / (count + 0.5))) for count in counts.values()
@@ -109,14 +108,6 @@ class Words:
             if len(some) > 1 and self._rows(expression):
                 return self._bounded(expression, possible)
         return Match(_quoted(useful[0]), possible, ranked=False)
-
-    def _size(self) -> int:
-        """How many rows there are, or so many that more make little difference."""
-        size: int = self._db.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {self._table}_docsize LIMIT ?)",  # noqa: S608
-            (_MOST_COUNTED,),
-        ).fetchone()[0]
-        return size
 
     def _bounded(self, expression: str, possible: float) -> Match:
         return Match(expression, possible, self._rows(expression) <= MOST_ROWS)

@@ -18,6 +18,8 @@ from llmgate.storage.terms import indexed
 
 # Longer values of metadata are compared by their checksums.
 _LONG = 200
+# Columns of a row with its vector.
+_WITH_VECTOR = 6
 
 
 class StoredPassage(msgspec.Struct, frozen=True):
@@ -54,8 +56,8 @@ def stored(passage: Passage) -> StoredPassage:
 
 
 def passage_of(row: Sequence[Any]) -> Passage:
-    """The passage of a row: name, text, doc, metadata, at, vector."""
-    name, text, doc, metadata, at, vector = row
+    """The passage of a row: name, text, doc, metadata, at, and the vector if that was read."""
+    name, text, doc, metadata, at, vector = row if len(row) == _WITH_VECTOR else (*row, None)
     return Passage(
         text,
         name,

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from llmgate.errors import StorageError, Unstorable
 from llmgate.storage import encoding
 from llmgate.storage.base import Document, Records
-from llmgate.storage.batch import Append, Batch, Check, Delete, Drop, Operation, StoredDocument
+from llmgate.storage.batch import (
+    Append,
+    Batch,
+    Check,
+    Delete,
+    Drop,
+    Operation,
+    Put,
+    Results,
+    StoredDocument,
+)
 from llmgate.storage.operations import append_of, document_of, put_of
 
 
 class Collected:
     """A transaction: collects changes, and what they rest on, for one batch."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, ends: Mapping[str, int] | None = None) -> None:
         self._records = records
         self._operations: list[Operation] = []
         self._written: dict[str, Document | None] = {}
         self._seen: dict[str, int] = {}
-        self._ends: dict[str, int] = {}
+        self._ends = dict(ends or {})
+        self._versions: dict[str, int] = {}
         self._open = True
+
+    @property
+    def ends(self) -> Mapping[str, int]:
+        """As `Transaction.ends`."""
+        return self._ends
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """As `Transaction.versions`."""
+        return self._versions
 
     async def get(self, key: str) -> Document | None:
         """As `Transaction.get`."""
@@ -82,6 +104,14 @@ class Collected:
             return ()
         checks = [Check(key, version) for key, version in self._seen.items()]
         return (*checks, *self._operations)
+
+    def done(self, batch: Batch, results: Results) -> None:
+        """Take in what came of the changes."""
+        for operation, result in zip(batch, results, strict=True):
+            if isinstance(operation, Put):
+                self._versions[operation.key] = result
+            elif isinstance(operation, Delete):
+                self._versions.pop(operation.key, None)
 
     def _expected(self, key: str, expected: int | None) -> int | None:
         if expected is None or key not in self._written:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import random
 import signal
 import time
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 from agent_doubles import agent_of, backend_of, call, home_of, says, settle, steps_of
 
+from benchmarks import agent_story
 from llmgate import storage
 from llmgate.agent import Agent, UserMessage
 from llmgate.agent.runner import Runner
@@ -35,6 +38,14 @@ async def test_what_another_program_has_done_since_is_known():
     messages = two.home.gateway.route("m").backend.requests[0].messages
     assert "From the first." in str(messages)
     assert (await one.steps())[-1] == step
+
+
+async def test_what_another_program_has_made_of_it_is_known():
+    one, two = await two_of()
+    await one.add_block("task", "Cook.")
+    await steps_of(two, HELLO)
+    assert (await two.core.get("task")).value == "Cook."
+    assert "Cook." in str(two.home.gateway.route("m").backend.requests[0].messages)
 
 
 async def test_of_two_that_run_at_a_time_one_is_told():
@@ -112,6 +123,71 @@ async def test_one_that_can_not_be_there_any_more_holds_nothing(change):
     gone = msgspec.structs.replace(Runner.here(), pid=os.getppid(), home="x")
     await _held_by(one, msgspec.structs.replace(gone, **{"began": "0", **change}))
     assert [step.said for step in await steps_of(two, HELLO)] == ["From the other."]
+
+
+async def test_whoever_comes_between_is_noticed_at_the_last_moment():
+    one, two = await two_of(says("Too late."))
+    records = one.home.records
+
+    class Slow:
+        """Lets the other one write between what a transaction has read and its end."""
+
+        def __getattr__(self, name):
+            return getattr(records, name)
+
+        @asynccontextmanager
+        async def transaction(self, **options):
+            async with records.transaction(**options) as tx:
+                yield tx
+                if not two.state.model:
+                    await two.set_model("m")
+
+    one._kept.records = Slow()
+    with pytest.raises(AgentBusy, match="another program"):
+        await one.tell(HELLO)
+    assert two.state.model == "m"
+    assert "user_message" not in str(await two.conversation.raw(1))
+    await one.tell(HELLO)
+    assert one.state.model == "m"
+
+
+async def test_two_that_take_turns_as_they_come_leave_nothing_half_done():
+    one, _ = await agent_of(_answer)
+    homes = [
+        one.home,
+        await home_of(backend_of(_answer), records=one.home.records),
+    ]
+    agents = [one, await Agent.open(homes[1], "ann")]
+    busy, chance = [], random.Random(1)
+
+    async def talk(agent, letter):
+        for number in range(8):
+            text = f"{letter}{number}"
+            while True:
+                told = str([each.message.content for each in await agent.conversation.raw(1)])
+                try:
+                    await steps_of(agent, None if f'"{text}"' in told else UserMessage(text))
+                    break
+                except AgentBusy:
+                    busy.append(text)
+                    await asyncio.sleep(chance.random() / 50)
+
+    await asyncio.gather(talk(agents[0], "a"), talk(agents[1], "b"))
+    await steps_of(one, None)
+    assert busy
+    texts = await agent_story.said(one.home)
+    assert sorted(texts) == sorted(f"{letter}{number}" for letter in "ab" for number in range(8))
+    assert await agent_story.wrong_calls(one.home) == []
+    steps = await one.steps(1000)
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    notes = (await one.core.get("human")).value.count("x")
+    assert notes == sum(step.ok and step.call.name == "core_memory_append" for step in steps)
+
+
+def _answer(request):
+    if request.messages[-1].role == "user" and "user_message" in request.messages[-1].content:
+        return call("core_memory_append", name="human", content="x", request_heartbeat=True)
+    return says("Noted.")
 
 
 async def test_who_fails_lets_go():

@@ -7,8 +7,9 @@ import json
 import pytest
 from agent_doubles import agent_of, call, messages_of, says, steps_of
 
-from llmgate.agent import Agent, UserMessage
+from llmgate.agent import Agent, UserMessage, Watch
 from llmgate.agent.body import cut
+from llmgate.agent.functions.approval import Answer
 from llmgate.errors import RequestError
 from llmgate.memory.blocks import Block
 
@@ -140,6 +141,27 @@ async def test_an_edit_of_its_own_is_not_told():
     assert backend.requests[0].messages[0] == backend.requests[1].messages[0]
 
 
+async def test_an_edit_from_outside_that_comes_between_is_told_later():
+    class Edits(Watch):
+        def __init__(self):
+            self.approver = self
+
+        async def ask(self, question):
+            await agent.core.append("human", "From outside.", by="user")
+            return Answer("once")
+
+    append = call("core_memory_append", name="human", content="Own.", request_heartbeat=True)
+    agent, backend = await agent_of(
+        append, append, says("Two."), says("Three."), approvals={"core_memory_append": "ask"}
+    )
+    await steps_of(agent, UserMessage("one"), watch=Edits())
+    lines = (await agent.core.get("human")).value.splitlines()[-4:]
+    assert lines == ["From outside.", "Own.", "From outside.", "Own."]
+    await steps_of(agent, UserMessage("two"))
+    alert = json.loads(backend.requests[-1].messages[-2].content)["message"]
+    assert alert.endswith("\n".join(lines))
+
+
 async def test_in_the_old_layout_the_head_follows_every_edit_and_nothing_is_told():
     agent, backend = await agent_of(
         call("core_memory_append", name="human", content="He is called Bo."),
@@ -206,12 +228,13 @@ async def test_a_compaction_is_kept_and_the_head_is_new():
         await steps_of(agent, UserMessage(f"question {number}"))
     summary = await agent.compact()
     assert summary.text == "They talked."
-    again = await Agent.open(agent.home, "ann")
-    await steps_of(again, UserMessage("more"))
-    messages = backend.requests[-1].messages
-    assert "He is called Bo." in messages[0].content
-    assert "They talked." in messages[1].content
-    assert not any("question 0" in (message.content or "") for message in messages)
+    for each in (agent, await Agent.open(agent.home, "ann")):
+        await steps_of(each, UserMessage("more"))
+        messages = backend.requests[-1].messages
+        assert "He is called Bo." in messages[0].content
+        assert "They talked." in messages[1].content
+        assert not any("question 0" in (message.content or "") for message in messages)
+    assert "event:system_alert" not in [kind for kind, _ in (await messages_of(agent))[-6:]]
     assert (await agent.recall.search("question 0")).total == 1
 
 

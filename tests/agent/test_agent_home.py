@@ -11,7 +11,7 @@ from agent_doubles import agent_of, backend_of, call, home_of, says, settings_of
 
 from llmgate import storage
 from llmgate.agent import Agent, Home, UserMessage
-from llmgate.config import ModelSettings, StorageSettings
+from llmgate.config import DEFAULT_MODEL, ModelSettings, StorageSettings, default_settings
 from llmgate.errors import ConfigError, StorageError, UnknownAgent, UnknownModel
 from llmgate.storage.passages import Passage
 
@@ -85,6 +85,35 @@ async def test_what_makes_vectors_is_known_from_the_beginning(tmp_path, embeddin
     else:
         with pytest.raises(error, match=r"agent\.embedding"):
             await Home.open(settings)
+
+
+@pytest.mark.parametrize(
+    ("agent", "options", "place"),
+    [
+        ({}, {}, "inside"),
+        ({"thoughts": False}, {}, "off"),
+        ({}, {"inner_thoughts": "off"}, "off"),
+        ({}, {"inner_thoughts": "beside"}, "beside"),
+    ],
+)
+async def test_models_think_before_they_call_unless_somebody_says_otherwise(
+    tmp_path, agent, options, place
+):
+    settings = settings_with(tmp_path, **agent)
+    model = msgspec.structs.replace(settings.models["m"], wrapper="chatml", options=options)
+    settings = msgspec.structs.replace(settings, models={"m": model})
+    async with await Home.open(settings) as home:
+        assert home.gateway.route("m").wrapper.options.inner_thoughts == place
+
+
+async def test_the_shipped_model_does_not_think_as_it_was_not_taught_to():
+    settings = msgspec.structs.replace(
+        default_settings(), storage=StorageSettings("memory:", "memory:")
+    )
+    async with await Home.open(settings) as home:
+        [model] = home.settings.models.values()
+        assert "inner_thoughts" not in model.options
+        assert home.gateway.route(DEFAULT_MODEL).wrapper.options.inner_thoughts == "off"
 
 
 async def test_an_agent_of_an_unknown_preset_is_not_made(tmp_path):

@@ -37,8 +37,8 @@ class Fragile:
             raise Killed
 
     @asynccontextmanager
-    async def transaction(self):
-        async with self._records.transaction() as tx:
+    async def transaction(self, **options):
+        async with self._records.transaction(**options) as tx:
             yield tx
             self._tick(before=True)
         self._tick(before=False)

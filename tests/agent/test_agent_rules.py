@@ -20,6 +20,7 @@ from agent_doubles import (
 from llmgate.agent import Agent, Alert, Login, UserMessage, Watch
 from llmgate.agent.acting import truth
 from llmgate.agent.state import Pending
+from llmgate.agent.thinking import whole_characters
 from llmgate.errors import AgentBusy, BackendUnreachable, RequestError, UnknownAgent, UnknownModel
 from llmgate.types import CallDelta, Caps, Delta, Message, ToolCall
 
@@ -300,6 +301,29 @@ async def test_ids_of_calls_never_come_again_though_servers_repeat_theirs():
     first, second, _ = await steps_of(agent, HELLO)
     assert first.call.id != second.call.id
     assert (await agent.core.get("human")).value.endswith("one\none")
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        (r'{"message": "\ud83e\udd8a"}', r'{"message": "\ud83e\udd8a"}'),
+        (r'{"message": "\ud83e!"}', r'{"message": "\ufffd!"}'),
+        (r'{"message": "\uDD8A\ud83e', r'{"message": "\ufffd\ufffd'),
+        (r'{"message": "\\ud83e"}', r'{"message": "\\ud83e"}'),
+        ("\\", "\\"),
+    ],
+)
+def test_escapes_of_half_a_character_are_not_kept(text, whole):
+    assert whole_characters(text) == whole
+
+
+@pytest.mark.parametrize("text", [r'{"message": "\ud83e!"}', r'{"message": "\udd8a'])
+async def test_halves_of_characters_are_not_shown_to_the_model_again(text):
+    answer = Message("assistant", "\ud83e", (ToolCall("1", "send_message", text),))
+    agent, backend = await agent_of(answer, says("Yes."), says("Yes."))
+    await steps_of(agent, HELLO)
+    await steps_of(agent, HELLO)
+    assert msgspec.json.encode(backend.requests[-1])
 
 
 async def test_an_answer_without_a_call_is_for_the_person():

@@ -9,7 +9,7 @@ from llmgate.agent import presets, texts
 from llmgate.agent.functions.loading import shipped
 from llmgate.errors import ConfigError, RequestError, UnknownName
 
-SHIPPED = ["memgpt_chat", "memgpt_chat_compressed", "memgpt_docs", "memgpt_extras"]
+SHIPPED = ["memgpt_chat", "memgpt_chat_compressed", "memgpt_docs", "memgpt_extras", "pilot"]
 BASE = (
     "send_message",
     "pause_heartbeats",
@@ -42,7 +42,8 @@ def test_a_shipped_preset_names_functions_that_are_there(name):
     assert preset.description
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+# The shipped model was trained on a prompt that explains nothing.
+@pytest.mark.parametrize("name", sorted({*SHIPPED} - {"pilot"}))
 def test_a_shipped_prompt_explains_the_functions_of_its_preset_and_no_others(name):
     preset = presets.load(name)
     everything = {*BASE, *EXTRAS} - {"pause_heartbeats"}

@@ -250,6 +250,17 @@ async def test_a_message_that_was_written_anew_is_shown_as_it_is_now():
     assert (await story.fit()).request.messages[1] == anew
 
 
+async def test_messages_that_were_read_anew_are_not_said_to_be_too_long():
+    story = Story()
+    story.turn()
+    await story.fit()
+    story.logged = [
+        msgspec.structs.replace(entry, message=msgspec.structs.replace(entry.message))
+        for entry in story.logged
+    ]
+    assert (await story.fit()).notes == ()
+
+
 async def test_one_turn_that_fills_the_window_is_shortened_and_the_head_is_that_of_now():
     story = Story()
     story.core = "You are Iris of now."

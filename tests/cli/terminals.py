@@ -64,7 +64,7 @@ class Terminal:
         )
         return "\n".join(line.rstrip() for line in (*gone, *self._screen.display)).rstrip()
 
-    def wait_for(self, wanted: str, seconds: float = 12, *, behind: str = "") -> str:
+    def wait_for(self, wanted: str, seconds: float = 30, *, behind: str = "") -> str:
         """The text, once `wanted` stands in it, `behind` the last place of something else."""
         end = time.monotonic() + seconds
         while True:
@@ -77,7 +77,7 @@ class Terminal:
 
     def wait_for_prompt(self) -> str:
         """The text, once the program waits for a line."""
-        end = time.monotonic() + 12
+        end = time.monotonic() + 30
         while True:
             text = self.text
             if text.rsplit("\n", 1)[-1].strip() == ">":
@@ -93,7 +93,7 @@ class Terminal:
         before = self.wait_for_prompt()
         self.type(line + "\r")
         prompts = _prompts(before)
-        end = time.monotonic() + 12
+        end = time.monotonic() + 30
         while _prompts(text := self.wait_for_prompt()) <= prompts:
             assert time.monotonic() < end, f"{line!r} did not end:\n{text}"
             self._take(0.05)

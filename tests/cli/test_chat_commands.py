@@ -60,23 +60,16 @@ def chat(tmp_path):
         terminal.close()
 
 
-def test_help_lists_all_commands_and_slash_is_the_same(chat):
+def test_help_save_and_exit_under_all_their_names(chat):
     screen = chat()
     text = screen.enter("/help")
     for name in COMMANDS.split():
         assert re.search(rf"^{name} ", text, re.MULTILINE), name
     assert "/memorywarning" in screen.enter("/")
-
-
-def test_save_says_that_there_is_nothing_to_do(chat):
-    assert "Everything is saved as it happens" in chat().enter("/save")
-
-
-def test_exit_leaves_and_so_does_quit(chat):
-    for line in ("/exit\r", "/quit\r"):
-        screen = chat()
-        screen.type(line)
-        assert screen.ended() == 0
+    for name in ("/save", "/savechat"):
+        assert "Everything is saved as it happens" in screen.enter(name)
+    screen.type("/quit\r")
+    assert screen.ended() == 0
 
 
 def test_an_unknown_command_a_shell_command_and_nothing_are_refused_with_a_hint(chat):

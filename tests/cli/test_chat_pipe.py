@@ -200,6 +200,6 @@ def test_the_model_that_comes_with_llmgate(tmp_path):
     assert done.returncode == 0
     assert "test pilot, not an assistant" in done.stderr
     assert "--no-agent" in done.stderr
-    assert "memgpt_chat_compressed" in done.stderr
+    assert "New agent agent: preset pilot, persona pilot, human pilot." in done.stderr
     assert "persona (" in done.stdout
     assert "Traceback" not in done.stderr

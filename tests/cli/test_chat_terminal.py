@@ -107,6 +107,18 @@ def test_what_it_says_appears_while_it_is_written(chat, model):
     assert text.count("Once") == 1
 
 
+def test_what_is_typed_while_it_answers_is_the_next_message(chat, model):
+    model.answers = [said("One ", HOLD, "two."), said("Three.")]
+    screen = chat("--first", "--no-verify")
+    screen.wait_for_prompt()
+    screen.type("Count.\r")
+    screen.wait_for("🤖 One")
+    screen.type("Go on.\r")
+    model.go_on.set()
+    screen.wait_for("🤖 Three.")
+    assert events(model.prompts[-1])[-1]["message"] == "Go on."
+
+
 def test_ctrl_c_stops_the_answer_which_can_be_gone_on_with(chat, model):
     model.answers = [said("One ", "two ", HOLD, "three"), said("All of it.")]
     screen = chat("--first", "--no-verify")
@@ -120,6 +132,7 @@ def test_ctrl_c_stops_the_answer_which_can_be_gone_on_with(chat, model):
     assert model.prompts[-1].count("Count.") == 1
     screen.press("ctrl-c")
     screen.wait_for("Ctrl-D or /exit leaves")
+    screen.wait_for_prompt()
     screen.press("ctrl-d")
     assert screen.ended() == 0
 
@@ -288,6 +301,8 @@ def test_words_stand_in_for_icons_where_they_are_not_wanted(chat, model, env):
     assert "   ok: " in text
     assert "says: Done: " in text
     assert not re.search("[💭🤖🧠🟢]", text)
+    if env.get("TERM") == "dumb":
+        assert not re.search(rb"\x1b\[[0-9;]*m", screen.written)
     # No colours: numbers 30 to 49 and 90 to 107 of SGR.
     colours = rb"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|4[0-9]|9[0-7]|10[0-7])(?:;[0-9;]*)?m"
     assert not re.search(colours, screen.written) or "PYTHONIOENCODING" in env
@@ -358,6 +373,19 @@ def test_timed_heartbeats_appear_above_the_line_that_is_being_written(chat, mode
     screen.wait_for("🤖 Tack.")
     screen.wait_for("> half a li", behind="🤖 Tack.")
     assert "💓 timed heartbeat" in screen.text
+
+
+def test_a_heartbeat_that_fails_is_one_line_and_the_next_one_comes(chat, model, folder):
+    write_settings(folder, model, "[agent]\nheartbeat_minutes = 0.02\n")
+    model.answers = [500, said("Tick.")]
+    screen = chat("--first", "--no-verify")
+    screen.wait_for_prompt()
+    screen.type("half a li")
+    screen.wait_for("It is broken today.")
+    screen.wait_for("> half a li", behind="It is broken today.")
+    text = screen.wait_for("🤖 Tick.")
+    assert "Traceback" not in text
+    assert text.count("It is broken today.") == 1
 
 
 def test_a_question_at_a_heartbeat_keeps_the_line_that_is_being_written(chat, model, folder):

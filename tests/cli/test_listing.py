@@ -64,12 +64,8 @@ def test_agents_are_listed_with_what_they_are_made_of(user):
     made("ann", "bo", source="handbook")
     assert llmgate("attach", "--agent", "bo", "--source", "handbook").exit_code == 0
     ann, bo = listed("agents")
-    assert (ann["name"], ann["preset"], ann["persona"], ann["human"]) == (
-        "ann",
-        "memgpt_chat",
-        "starter",
-        "basic",
-    )
+    assert ann["name"] == "ann"
+    assert (ann["preset"], ann["persona"], ann["human"]) == ("pilot", "pilot", "pilot")
     assert ann["messages"] == 3
     assert (ann["sources"], bo["sources"]) == ([], ["handbook"])
     plain = llmgate("list", "agents").stdout.splitlines()

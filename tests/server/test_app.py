@@ -330,6 +330,51 @@ async def test_a_client_that_leaves_stops_the_generation(stream):
     assert stopped.is_set()
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (HELLO, 200),
+        ({**HELLO, "stream": True}, 200),
+        ({**HELLO, "model": "other"}, 404),
+        ({**HELLO, "n": 2}, 400),
+        ({**HELLO, "messages": "hi"}, 400),
+    ],
+)
+async def test_programs_and_pages_of_this_machine_get_the_same_answer(body, status):
+    answers = []
+    for headers in ({}, {"origin": "http://localhost:3000"}):
+        client, _ = client_of("Hello.")
+        async with client:
+            answers.append(await client.post("/v1/chat/completions", json=body, headers=headers))
+    program, page = answers
+    assert program.status_code == page.status_code == status
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 2
+    cors = {"access-control-allow-origin", "access-control-expose-headers", "vary"}
+    assert set(page.headers) - cors == set(program.headers)
+    assert program.headers["content-type"] == page.headers["content-type"]
+    if status != 200:
+        assert program.json() == page.json()
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "http://localhost:3000"}])
+async def test_what_nobody_thought_of_is_answered_and_raised_for_the_log(headers, monkeypatch):
+    async def broken(self, *args, **kwargs):
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(Gateway, "complete", broken)
+    app = build(Gateway({"m": Route(ScriptedBackend(["x"]), Wrapper.load("chatml"))}), OPEN)
+    quiet = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=quiet, base_url="http://localhost") as client:
+        answer = await client.post("/v1/chat/completions", json=HELLO, headers=headers)
+    assert answer.status_code == 500
+    assert "nobody thought" not in answer.text
+    assert answer.json()["error"]["message"]
+    loud = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=loud, base_url="http://localhost") as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.post("/v1/chat/completions", json=HELLO, headers=headers)
+
+
 async def test_a_long_silence_is_filled_with_comments(monkeypatch):
     monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 0.02)
 

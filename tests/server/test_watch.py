@@ -9,7 +9,7 @@ import pytest
 
 from llmgate.errors import ShuttingDown
 from llmgate.server.draining import drain
-from llmgate.server.watch import ClientLeft, Closing, unless_gone
+from llmgate.server.watch import ClientLeft, Closing, Presence, unless_gone
 
 
 class Client:
@@ -89,6 +89,36 @@ async def test_what_work_raises_is_raised():
 
     with pytest.raises(ValueError, match="no"):
         await unless_gone(Client().receive, Closing(), work())
+
+
+async def nobody_tells():
+    raise AssertionError("the server knows by itself when the client leaves")
+
+
+async def test_a_client_whose_connection_ends_ends_the_work_without_being_waited_for():
+    stopped, heard = asyncio.Event(), []
+    presence, closing = Presence(lambda: heard.append("reading")), Closing()
+    tasks = len(asyncio.all_tasks())
+    asyncio.get_running_loop().call_later(0.01, presence.end)
+    with pytest.raises(ClientLeft):
+        await unless_gone(nobody_tells, closing, forever(stopped), presence)
+    assert stopped.is_set()
+    assert heard == ["reading"]
+    assert len(asyncio.all_tasks()) == tasks
+    assert not presence.watches
+    assert not closing.watches
+
+
+async def test_nothing_is_begun_for_a_client_who_has_left():
+    presence, stopped = Presence(lambda: None), asyncio.Event()
+    presence.end()
+    with pytest.raises(ClientLeft):
+        await unless_gone(nobody_tells, Closing(), forever(stopped), presence)
+    assert not stopped.is_set()
+    await asyncio.sleep(0)  # the task goes on as if nothing had been
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
 
 
 async def items(*waits: float) -> AsyncGenerator[int, None]:

@@ -11,6 +11,7 @@ from llmgate.errors import ConfigError
 from llmgate.gateway import Gateway, Route
 from llmgate.types import Caps, ChatTemplate, Message, Request, Tool, ToolCall, ToolChoice
 from llmgate.wrappers import ModelWrapper, Wrapper, open_wrapper
+from llmgate.wrappers.chat_template import ChatTemplateRenderer
 
 TAGGED = (Path(__file__).parent / "chat_templates" / "tagged.jinja").read_text(encoding="utf-8")
 PLAIN = (
@@ -118,3 +119,30 @@ async def test_the_gateway_uses_the_template_that_the_backend_tells():
     completion = await Gateway({"m": Route(backend, open_wrapper("auto"))}).complete(ask())
     assert completion.message.tool_calls[0].name == "add"
     assert "<|im_start|>" in backend.prompts[0].text
+
+
+def test_the_same_request_is_written_once_and_another_one_anew(monkeypatch):
+    wrapper = of(TAGGED)
+    rendered = []
+    real = ChatTemplateRenderer.render
+
+    def counted(self, messages, *rest, **more):
+        rendered.append(messages)
+        return real(self, messages, *rest, **more)
+
+    monkeypatch.setattr(ChatTemplateRenderer, "render", counted)
+    first = wrapper.render(ask(), Caps(grammar=True)).text
+    assert wrapper.render(ask(), Caps(grammar=True)).text == first
+    assert len(rendered) == 1
+    other = Request(model="m", messages=(Message("user", "Add six."),), tools=(TOOL,))
+    assert "Add six." in wrapper.render(other, Caps(grammar=True)).text
+    assert wrapper.render(ask(), Caps(grammar=True)).text == first
+    bare = Request(model="m", messages=(Message("user", "Add five."),))
+    assert "Functions:" not in wrapper.render(bare, Caps(grammar=True)).text
+    assert len(rendered) == 4
+
+
+def test_a_template_that_tells_the_time_is_written_each_time():
+    wrapper = of("{{ strftime_now('%f') }} " + PLAIN)
+    texts = {wrapper.render(ask(), Caps()).text for _ in range(5)}
+    assert len(texts) > 1

@@ -2,12 +2,13 @@
 
 The configuration's `deny` always holds. Then comes what the person has answered, then what else
 the configuration says, then what the function says of itself. Of several patterns that match,
-the one that says most about the call holds, and of those that say the same the strictest.
+the one that says most about the call holds, and of those that say the same the strictest: only
+that a person is not asked again about what was answered later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -97,10 +98,14 @@ class Approvals:
         configured = _strongest(self._rules, name, arguments)
         if configured is not None and configured[1] == "deny":
             return Decision(False, f"the configuration denies {configured[0]}.")
-        answered = _strongest({**await self._kept(), **self._session}, name, arguments)
+        answered = _answer([*(await self._kept()).items(), *self._session.items()], name, arguments)
         if answered is not None:
             if answered[1] == "deny":
                 return Decision(False, "the user has denied this for good. Don't try it again.")
+            if answered[1] == "ask":
+                return await self._asked(
+                    function, arguments, approver, _named(answered, configured)
+                )
             # "Always" for much does not answer what the configuration wants asked in particular.
             if configured is None or answered[0].weight >= configured[0].weight:
                 return Decision(True)
@@ -109,8 +114,7 @@ class Approvals:
             return Decision(True)
         if rule == "deny":
             return Decision(False, f"{name} is denied, as the configuration does not allow it.")
-        named = (argument for argument, _ in configured[0].arguments) if configured else ()
-        return await self._asked(function, arguments, approver, named)
+        return await self._asked(function, arguments, approver, _named(configured))
 
     async def remembered(self) -> tuple[Remembered, ...]:
         """The answers that hold, those of this session last."""
@@ -119,7 +123,7 @@ class Approvals:
         return (*kept, *now)
 
     async def remember(self, pattern: str, rule: Rule, *, keep: bool = True) -> None:
-        """Let a pattern be allowed or denied from now on; `keep`: beyond this session.
+        """Let a pattern be allowed, asked about or denied from now on; `keep`: beyond this session.
 
         Raises ConfigError for what is not a pattern.
         """
@@ -188,7 +192,8 @@ class Approvals:
             found = bool(gone & kept.keys())
             if not new and not found:
                 return False
-            after = {p: rule for p, rule in {**kept, **new}.items() if p not in gone}
+            after = {p: rule for p, rule in kept.items() if p not in gone and p not in new}
+            after |= new
             value = {"rules": {str(pattern): rule for pattern, rule in after.items()}}
             try:
                 await self._records.put(
@@ -215,6 +220,23 @@ def _strongest(
         if pattern.matches(name, arguments, loosely=rule != "allow")
     ]
     return max(matching, key=lambda item: (item[0].weight, _STRICT.index(item[1])), default=None)
+
+
+def _named(*rules: tuple[Pattern, Rule] | None) -> tuple[str, ...]:
+    """The arguments that the rules look at: an answer is for calls that agree in them."""
+    return tuple(name for rule in rules if rule is not None for name, _ in rule[0].arguments)
+
+
+def _answer(
+    rules: Sequence[tuple[Pattern, Rule]], name: str, arguments: Mapping[str, Any]
+) -> tuple[Pattern, Rule] | None:
+    """The person's answer that holds: of those that say the same a refusal, else the last one."""
+    weights = [
+        (pattern.weight, rule == "deny", number)
+        for number, (pattern, rule) in enumerate(rules)
+        if pattern.matches(name, arguments, loosely=rule != "allow")
+    ]
+    return rules[max(weights)[2]] if weights else None
 
 
 def _suggested(function: Function, arguments: Mapping[str, Any], named: Iterable[str]) -> Pattern:

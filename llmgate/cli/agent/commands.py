@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llmgate.cli.agent import looking, memory_commands
+from llmgate.cli.agent.wrapping import wrapped
 from llmgate.errors import LlmgateError, RequestError
 
 if TYPE_CHECKING:
     from llmgate.cli.agent.session import Session
+
+# Where the meanings of commands begin.
+_COLUMN = 26
 
 Handler = Callable[["Session", str], Awaitable[None]]
 
@@ -51,9 +55,14 @@ async def _help(session: Session, _: str) -> None:
         (f"{name} {command.arguments}".strip(), command.meaning)
         for name, command in COMMANDS.items()
     ]
-    width = max(len(left) for left, _ in rows)
+    width = session.display.out.width
+    column = _COLUMN if width >= 2 * _COLUMN else 4
     for left, right in rows:
-        session.display.answer(f"{left:{width}}  {right}")
+        if len(left) + 2 > column:
+            session.display.answer(left)
+            left = ""
+        meaning = wrapped(right, width - column).replace("\n", "\n" + " " * column)
+        session.display.answer(f"{left:{column}}{meaning}", exact=True)
     session.display.answer(
         "Ctrl-C stops an answer, Ctrl-D leaves, Alt-Enter starts a new line, "
         "Tab completes, the up key brings earlier lines back."
@@ -218,7 +227,7 @@ COMMANDS: dict[str, Command] = {
     "/save": Command("", "nothing to do: everything is saved as it happens", _save),
     "//": Command("", "several lines on or off", _several_lines),
     "/memory": Command(
-        "[edit LABEL | set LABEL TEXT | log LABEL | diff LABEL | undo LABEL]",
+        "[edit|set|log|diff|undo LABEL]",
         "what it knows of itself and of you, and how that came about",
         memory_commands.memory,
     ),
@@ -232,10 +241,10 @@ COMMANDS: dict[str, Command] = {
     "/summarize": Command("", "summarise the oldest messages now", _summarize),
     "/heartbeat": Command("", "wake it up", _heartbeat),
     "/memorywarning": Command("", "warn it that its window is nearly full", _memory_warning),
-    "/attach": Command("[SOURCE | -SOURCE]", "let it look into a source, or not any more", _attach),
+    "/attach": Command("[SOURCE|-SOURCE]", "let it look into a source, or not any more", _attach),
     "/model": Command("[NAME]", "show or choose the model", _model),
     "/approve": Command(
-        "[FUNCTION allow | deny | ask | forget]", "which functions may run unasked", _approve
+        "[FUNCTION allow|deny|ask|forget]", "which functions may run unasked", _approve
     ),
     "/raw": Command("", "the last prompt, its grammar and the model's raw text", looking.raw),
     "/cache": Command("", "how much of the prompts was cached, and what was not", looking.cache),

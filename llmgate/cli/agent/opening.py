@@ -10,6 +10,7 @@ import msgspec
 
 from llmgate.agent import Agent, Home
 from llmgate.cli.agent.clean import one_line
+from llmgate.cli.agent.wrapping import wrapped
 from llmgate.errors import RequestError, UnknownModel, UnknownName
 from llmgate.types import Message, Request
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from llmgate.agent import AgentState
 
 COMPRESSED = "memgpt_chat_compressed"
+# Presets that are short enough for any window.
+_SHORT = (COMPRESSED, "pilot")
 # The share of the window that an agent's instructions may take before shorter ones are better.
 _SHARE = 0.5
 _NAME = "agent"
@@ -97,7 +100,7 @@ async def _choose(names: tuple[str, ...], latest: str | None) -> str | None:
     from prompt_toolkit.completion import WordCompleter
 
     for name in names:
-        click.echo(f"{'*' if name == latest else ' '} {one_line(name)}")
+        click.echo(f"{'*' if name == latest else ' '} {name}")
     session: PromptSession[str] = PromptSession(
         completer=WordCompleter(list(names), WORD=True), complete_while_typing=False
     )
@@ -145,8 +148,8 @@ async def _preset_for(home: Home, model: str | None) -> str:
     from llmgate.agent import presets
 
     settings = home.settings.agent
-    if settings.preset == COMPRESSED:
-        return COMPRESSED
+    if settings.preset in _SHORT:
+        return settings.preset
     preset = presets.load(settings.preset, home.settings.user_folder)
     asked = model or settings.model or next(iter(home.gateway.names))
     tools = tuple(
@@ -212,4 +215,8 @@ async def _change(agent: Agent, wishes: Wishes) -> None:
 
 def say(text: str) -> None:
     """A line of the program itself, on standard error."""
-    click.secho(one_line(text), dim=True, err=True)
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    shown = one_line(text)
+    console.out(wrapped(shown, console.width) if console.is_terminal else shown, style="dim")

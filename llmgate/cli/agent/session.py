@@ -159,8 +159,9 @@ class Session:
             self.display.line("(an empty line says nothing; /help lists the commands)", style="dim")
 
     def _start_heartbeats(self) -> None:
-        if self.agent.home.settings.agent.heartbeat_minutes is not None:
-            self._beating = asyncio.create_task(self._beat())
+        minutes = self.agent.home.settings.agent.heartbeat_minutes
+        if minutes is not None:
+            self._beating = asyncio.create_task(self._beat(60 * minutes))
 
     async def _stop_heartbeats(self) -> None:
         if self._beating is not None:
@@ -169,7 +170,7 @@ class Session:
                 await self._beating
             self._beating = None
 
-    async def _beat(self) -> None:
+    async def _beat(self, seconds: float) -> None:
         """Show what the agent does when it wakes by itself."""
         while True:
             try:
@@ -180,6 +181,8 @@ class Session:
                             self.display.end()
             except LlmgateError as error:
                 self.display.error(error)
+                # What has failed is not tried again at once.
+                await asyncio.sleep(seconds)
 
 
 async def converse(

@@ -226,6 +226,22 @@ async def test_always_for_much_does_not_answer_what_is_asked_in_particular(appro
     assert not await allowed(rules, {"path": "/home/bob"})
 
 
+@pytest.mark.parametrize("default", ["allow", "ask"])
+async def test_a_person_may_want_to_be_asked(approvals, default):
+    rules = approvals({"wipe": "allow"})
+    await rules.remember("wipe(path=/home/*)", "ask")
+    target = wiping(default)
+    assert await allowed(rules, {"path": "/tmp"}, target=target)
+    assert not await allowed(rules, {"path": "/home/ann"}, target=target)
+    person = Person("always")
+    assert await allowed(rules, {"path": "/home/ann"}, person, target)
+    assert person.asked[0].pattern == "wipe(path=/home/ann)"
+    assert await allowed(rules, {"path": "/home/ann"}, target=target)
+    assert not await allowed(rules, {"path": "/home/bob"}, target=target)
+    await rules.remember("wipe(path=/home/*)", "ask")
+    assert not await allowed(rules, {"path": "/home/ann"}, target=target)
+
+
 async def test_a_person_may_answer_for_another_pattern(approvals):
     rules = approvals()
     assert await allowed(rules, person=Person(Answer("always", "wipe(path=/a*)")))

@@ -1,0 +1,61 @@
+"""The model that comes with llmgate as an agent: a name outlives the program that was told it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from engines import needs_engine
+
+from llmgate import storage
+from llmgate.memory.recall import Recall
+
+pytestmark = needs_engine
+CHAT = [sys.executable, "-m", "llmgate", "chat", "--yes"]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return os.environ | {
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "LLMGATE_STORAGE_URL": f"sqlite:{tmp_path / 'agents.db'}",
+        "LLMGATE_VECTORS_URL": f"sqlite:{tmp_path / 'vectors.db'}",
+    }
+
+
+async def test_a_name_is_in_core_memory_and_in_recall_after_a_kill(tmp_path, environment):
+    told = subprocess.Popen(
+        CHAT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    with told:
+        told.stdin.write("My name is Zarkun\n")
+        told.stdin.flush()
+        assert told.stdout.readline().strip()  # it has answered, and goes on waiting
+        time.sleep(0.2)
+        told.kill()
+    again = subprocess.run(
+        CHAT,
+        input="/memory\nWhat is my name?\n",
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        timeout=120,
+    )
+    assert again.returncode == 0, again.stderr
+    assert "Name: Zarkun" in again.stdout
+    assert "Your name is Zarkun" in again.stdout
+    assert "test pilot, not an assistant" in again.stderr
+    async with await storage.open(environment["LLMGATE_STORAGE_URL"]) as records:
+        page = await Recall(records, "agent").search("Zarkun")
+    assert any(found.role == "user" and "Zarkun" in found.text for found in page.found)
