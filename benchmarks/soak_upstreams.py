@@ -8,6 +8,7 @@ import importlib.util
 import os
 import random
 import signal
+import time
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from llmgate import resources
 from llmgate.config import ModelSettings, Replica, Timeouts
 from llmgate.types import Sampling
 
+# How often the real server is started, before that it can't be counts as a failure of the test.
+_STARTS = 20
 # How often an answer of a made-up server goes wrong.
 _FAULTY = 0.25
 _SETTINGS: dict[str, Any] = {
@@ -141,8 +144,16 @@ class Trouble:
 
     def _start_real(self) -> None:
         self._real.close()
-        server = llama_server(resources.default_model(), port=self._port)
-        url, _ = self._real.enter_context(server)
+        for attempt in range(_STARTS):
+            server = llama_server(resources.default_model(), port=self._port)
+            try:
+                url, _ = self._real.enter_context(server)
+                break
+            except RuntimeError:
+                # A connection of somebody else's may have got its port meanwhile.
+                if attempt == _STARTS - 1:
+                    raise
+                time.sleep(0.5)
         self._port = int(url.rpartition(":")[2])
 
     def _note(self, what: str) -> None:

@@ -29,7 +29,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew, then read them"
     )
-    parser.addoption("--soak-seconds", type=float, default=15.0, help="how long the soak goes on")
+    parser.addoption("--soak-seconds", type=float, default=60.0, help="how long the soak goes on")
     parser.addoption(
         "--cuttings", type=int, default=100_000, help="how many cuttings the stream law is tried on"
     )

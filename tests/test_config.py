@@ -172,3 +172,20 @@ def test_replicas_and_keys_are_read_and_the_log_counts_from_the_file(tmp_path):
     assert settings.server.keys["ann"] == config.KeySettings("k", requests=5, models=("small-*",))
     assert settings.models["a"].replicas == (config.Replica("http://two", weight=2.5),)
     assert settings.models["a"].aliases == ("b", "c*")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[agent]\nlayout = "cache"', "agent.layout can't be 'cache'. Did you mean 'cached'?"),
+        (
+            '[agent.approvals]\nhttp_request = "yes"',
+            "agent.approvals.http_request can't be 'yes'. Known: allow, ask, deny.",
+        ),
+        ('[models.x]\noverflow = "cut"', "models.x.overflow can't be 'cut'. Known: drop_oldest,"),
+    ],
+)
+def test_a_word_that_no_key_takes_is_refused_with_those_it_does(tmp_path, text, problem):
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, tmp_path / "llmgate.toml")
+    assert problem in str(caught.value)

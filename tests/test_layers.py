@@ -69,7 +69,7 @@ def test_only_config_reads_the_environment():
         for path in FILES
         if re.search(r"\bos\.environ|\bgetenv", path.read_text(encoding="utf-8"))
     }
-    assert readers == {"config.py"}
+    assert readers == {"config/places.py"}
 
 
 def test_the_version_is_the_same_everywhere():

@@ -21,6 +21,9 @@ _FEW = 1000
 # What is in no text.
 _NOWHERE = '("aaa" NOT "aaa")'
 _LAST = chr(sys.maxunicode) * 4
+_MATCHED = "(SELECT rowid AS id FROM texts WHERE texts MATCH ?) AS found"
+# With their texts, and so that the matches are gone through in their order.
+_TEXTS = " CROSS JOIN texts_content AS plain ON plain.id = found.id"
 # Every text. What the index was made of is read in half the time if not asked of the index.
 _PLAIN = "(SELECT rowid AS id, text FROM texts) AS found"
 _PLAIN_INDEXED = "(SELECT id, c0 AS text FROM texts_content) AS found"
@@ -79,16 +82,18 @@ class Search:
         conditions: list[str] = []
         arguments: list[Any] = []
         if words:
-            source = _PLAIN_INDEXED if self.indexed else _PLAIN
+            source, text = _PLAIN_INDEXED if self.indexed else _PLAIN, "found.text"
             matches = {word: self._match(word) for word in words} if self.indexed else {}
             if match := " AND ".join(filter(None, matches.values())):
-                source = "(SELECT rowid AS id, text FROM texts WHERE texts MATCH ?) AS found"
+                source, text = _MATCHED, "plain.c0"
                 arguments.append(match)
+                if not all(matches.values()):
+                    source += _TEXTS
             for word in words:
                 if not matches.get(word):
                     # GLOB is faster at letters that are seldom, but refuses long patterns.
                     short = len(word) < _INDEXED
-                    conditions.append("found.text GLOB ?" if short else "instr(found.text, ?)")
+                    conditions.append(f"{text} GLOB ?" if short else f"instr({text}, ?)")
                     arguments.append(_pattern(word) if short else word)
             if since is not None or until is not None:
                 source += " JOIN entries ON entries.id = found.id"

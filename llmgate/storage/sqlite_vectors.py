@@ -188,18 +188,19 @@ class SqliteVectors(SqliteFile):
             if packed is not None:
                 check_dimension(name, collection.dimension, len(packed))
             finder = Words(db, collection.id, *_only(collection, wanted, None))
-            relevant: dict[int, float] = {}
+            relevant: list[tuple[int, float]] = []
             with self._searching(db, collection, packed, depth, wanted, bool(words)) as searching:
                 if words:
-                    relevant = dict(finder.find(words, max(DEPTH, top_k)))
+                    relevant = finder.find(words, max(DEPTH, top_k))
             near = dict(searching.result())
+            relevance = dict(relevant[: DEPTH if near else top_k])
             if near and text is not None:
-                ranking = fused(list(near), list(relevant.items())[:DEPTH])[:top_k]
+                ranking = fused(list(near), list(relevance.items()))[:top_k]
             else:
-                ranking = list((near or relevant).items())[:top_k]
+                ranking = list((near or relevance).items())[:top_k]
             found = self._passages([row for row, _ in ranking])
         return tuple(
-            Hit(found[row], score, near.get(row), relevant.get(row)) for row, score in ranking
+            Hit(found[row], score, near.get(row), relevance.get(row)) for row, score in ranking
         )
 
     def size(

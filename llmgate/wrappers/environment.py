@@ -9,6 +9,7 @@ do (transformers itself refuses those): all that a template gets is a copy.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from llmgate.wrappers.sandbox import ModelSandbox
 from llmgate.wrappers.turns import Turns
 
 MAX_TEMPLATE = 200_000
+_CHANGING = re.compile(r"strftime_now|random|lipsum")
 # What does not change between two conversations with one model.
 _TOKENS = ("bos_token", "eos_token")
 
@@ -42,6 +44,11 @@ def own_environment() -> jinja2.Environment:
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime(_here)
     return environment
+
+
+def is_steady(*sources: str) -> bool:
+    """Whether templates write the same whenever they are given the same."""
+    return not any(map(_CHANGING.search, sources))
 
 
 class ModelTemplate:

@@ -12,14 +12,13 @@ from llmgate.styles import Pair, Style
 from llmgate.types import Caps, ChatTemplate, Request
 from llmgate.wrappers.chat_template import ChatTemplateRenderer, Form
 from llmgate.wrappers.detection import detect
+from llmgate.wrappers.environment import is_steady
 from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.spec import Options, Spec, merge_options
 from llmgate.wrappers.template import chosen_style
 from llmgate.wrappers.tools import offered
 from llmgate.wrappers.wrapper import Wrapper
 
-# What makes a template write something else each time.
-_UNSTEADY = ("strftime_now", "random")
 _SPEC = Spec(description="the model's own chat template")
 
 
@@ -39,9 +38,7 @@ class ModelWriter:
         # Calls in another style than the template's have to be explained to the model.
         self._native = found.style is not None and self.style.name == found.style.name
         self.lists_tools = self._renderer.lists_tools and self._native
-        # A prompt is measured before it is sent: it is written once for both.
-        self._steady = not any(word in self._source_texts() for word in _UNSTEADY)
-        self._last: tuple[object, str] = None, ""
+        self.steady = is_steady(template.text, template.tools or "")
         ends = sorted({template.eos, *found.stop} - {""})
         self.spec = msgspec.structs.replace(_SPEC, stop=tuple(ends))
 
@@ -55,9 +52,6 @@ class ModelWriter:
     ) -> str:
         """The prompt. Raises `RequestError` for a conversation that the template refuses."""
         tools = offered(request) if self.lists_tools else ()
-        asked = request.messages, tools, appendix
-        if marks is None and self._steady and self._last[0] == asked:
-            return self._last[1] + prefill
         form = Form(
             style=self.style,
             native=self._native,
@@ -72,13 +66,7 @@ class ModelWriter:
             template_args=self.options.template_args,
             marks=marks,
         )
-        if marks is None:
-            self._last = asked, text
         return text + prefill
-
-    def _source_texts(self) -> str:
-        template = self._renderer.template
-        return template.text + (template.tools or "")
 
 
 class ModelWrapper:

@@ -14,7 +14,7 @@ from llmgate.errors import ConfigError, LlmgateError
 from llmgate.styles import Pair, Style
 from llmgate.types import Request
 from llmgate.wrappers.conversation import Views
-from llmgate.wrappers.environment import own_environment
+from llmgate.wrappers.environment import is_steady, own_environment
 from llmgate.wrappers.parts import Marks
 from llmgate.wrappers.spec import Options, Spec, merge_options, read_spec
 from llmgate.wrappers.tools import offered
@@ -35,6 +35,7 @@ class Template:
         self._views = Views(self.spec, self.style, self.options)
         self.reasoning: tuple[Pair, ...] = (self.spec.reasoning,) if self.spec.reasoning else ()
         self.lists_tools = False
+        self.steady = is_steady(source)
         try:
             self._template = Turns(own_environment(), source, ("options",))
         except jinja2.TemplateSyntaxError as error:

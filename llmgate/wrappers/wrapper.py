@@ -35,6 +35,8 @@ class Writer(Protocol):
     style: Style
     reasoning: tuple[Pair, ...]
     lists_tools: bool
+    # Whether the same request always gives the same prompt.
+    steady: bool
 
     def source(self, request: Request) -> str:
         """The text of the template that writes the request's prompt."""
@@ -59,6 +61,7 @@ class Wrapper:
         self._writer = writer
         self._compiler = Compiler(self.spec, self.style, self.options, writer.reasoning)
         self._preserved = tokens(self.style, self.reasoning)
+        self._last: tuple[object, str] = None, ""
 
     @classmethod
     def load(
@@ -86,7 +89,7 @@ class Wrapper:
         appendix = self._appendix(request, parallel=many)
         held = self._held(request, caps)
         prefill = self._prefill(request, caps) if held is None else held.prefill
-        text = self._writer.write(request, appendix, prefill)
+        text = self._written(request, appendix, prefill)
         # What the template itself began of the answer, its reader has to know.
         bare = text.removesuffix(prefill)
         if (begun := self._begun(bare)) and prefill:
@@ -185,6 +188,15 @@ class Wrapper:
         """A whole answer. Raises `OutputError` where it can't be used."""
         reader = self.reader(request, prompt)
         return Completion.fold([*reader.feed(text), *reader.finish(reason)])
+
+    def _written(self, request: Request, appendix: str, prefill: str) -> str:
+        """The prompt's text, written once where it is measured before it is sent."""
+        if not self._writer.steady:
+            return self._writer.write(request, appendix, prefill)
+        asked = request.messages, request.tools, offered(request) == (), appendix, prefill
+        if self._last[0] != asked:
+            self._last = asked, self._writer.write(request, appendix, prefill)
+        return self._last[1]
 
     def _appendix(self, request: Request, *, parallel: bool) -> str:
         """What goes to the end of the system text."""

@@ -551,6 +551,39 @@ async def test_a_transactions_positions_hold_or_it_conflicts(store):
     assert [entry.value for entry in await store.read("log")] == ["theirs"]
 
 
+async def test_a_transaction_takes_the_ends_that_its_writer_knows(store):
+    await store.append("log", "first")
+    async with store.transaction(ends={"log": 1, "other": 0}) as changes:
+        assert await changes.append("log", "second", "third") == (2, 3)
+        assert await changes.append("other", "new") == (1,)
+        assert dict(changes.ends) == {"log": 3, "other": 1}
+    assert [entry.value for entry in await store.read("log")] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("end", [0, 2])
+async def test_ends_that_are_others_by_now_are_a_conflict(store, end):
+    await store.append("log", "first")
+    with pytest.raises(Conflict):  # noqa: PT012
+        async with store.transaction(ends={"log": end}) as changes:
+            changes.put("a", 1)
+            await changes.append("log", "second")
+    assert await store.end("log") == 1
+    assert await store.get("a") is None
+
+
+async def test_a_transaction_tells_the_versions_that_it_has_made(store):
+    await store.put("gone", 1)
+    async with store.transaction() as changes:
+        changes.put("a", 1)
+        changes.put("a", 2)
+        changes.put("b", 3)
+        changes.put("gone", 2)
+        changes.delete("gone")
+        assert dict(changes.versions) == {}
+    assert dict(changes.versions) == {key: (await store.get(key)).version for key in ("a", "b")}
+    await store.put("a", 4, expected=changes.versions["a"])
+
+
 async def test_a_transaction_reads_what_it_wrote(store):
     await store.put("b", 1)
     async with store.transaction() as changes:

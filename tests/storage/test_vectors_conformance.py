@@ -6,6 +6,7 @@ import asyncio
 import math
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,7 +82,9 @@ async def test_a_passage_comes_back_as_it_was(archive, name):
     assert await archive.get("an id") == passage
     [[listed]] = [page async for page in archive.all()]
     assert listed == passage
-    assert (await archive.query((1, 0, 0)))[0].passage == passage
+    [hit] = await archive.query((1, 0, 0))
+    # Nobody who searches reads vectors, and they are most of what is stored.
+    assert hit.passage == msgspec.structs.replace(passage, embedding=None)
 
 
 async def test_any_text_can_be_an_id_a_document_or_a_collection(store):
