@@ -1,4 +1,4 @@
-"""llmgate.toml and the LLMGATE_* environment → frozen settings. The only reader of os.environ.
+"""llmgate.toml and the LLMGATE_* environment → frozen settings. The only reader of the environment.
 
 [server]
 port = 8484
