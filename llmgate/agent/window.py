@@ -190,6 +190,8 @@ class Fitter:
         old = parts.logged[: plan.cut]
         if compacting is not None:
             compacting(len(old))
+        if asked_for:
+            self._failed = 0  # somebody wants to see it tried
         before = parts.summary
         summarizer = Summarizer(
             self._gateway, parts.model, f"agent/{parts.agent}/summary", window=self.window

@@ -171,7 +171,7 @@ def _print(
         )
         for agent in imported:
             for line in agent.unread:
-                click.echo(tables.shown(f"  {agent.name}/{line}"))
+                click.echo(tables.shown(f"  {agent.folder}/{line}"))
         for line in unread:
             click.echo(tables.shown(f"  {line}"))
     if not imported and not failed:

@@ -44,7 +44,7 @@ def agents(config: str | None, as_json: bool) -> None:
             (
                 agent.name,
                 agent.preset,
-                agent.model or "(the first)",
+                agent.model or "(as configured)",
                 agent.messages,
                 agent.sources,
                 agent.used_at or agent.created_at,
@@ -85,13 +85,14 @@ def presets(config: str | None, as_json: bool) -> None:
         tables.show_json("presets", found)
         return
     tables.show(
-        ("name", "what for", "functions", "from"),
+        ("name", "what for", "functions", "from", ""),
         (
             (
                 preset.name,
-                preset.problem or preset.description,
+                preset.description,
                 len(preset.functions) or None,
                 preset.source,
+                preset.problem or "",
             )
             for preset in found
         ),
@@ -155,13 +156,14 @@ def _texts(kind: Text, config: str | None, as_json: bool) -> None:
         tables.show_json(f"{kind}s", found)
         return
     tables.show(
-        ("name", "text", "characters", "from"),
+        ("name", "text", "characters", "from", ""),
         (
             (
                 entry.name,
-                entry.problem or options.shortened(entry.text, _SHOWN),
-                entry.characters,
+                options.shortened(entry.text, _SHOWN),
+                None if entry.problem else entry.characters,
                 entry.source,
+                entry.problem or "",
             )
             for entry in found
         ),

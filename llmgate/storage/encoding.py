@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from llmgate.errors import StoreCorrupt, Unstorable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STRICT = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
 def encode(value: Any) -> bytes:
@@ -25,7 +27,8 @@ def encode(value: Any) -> bytes:
     try:
         data = msgspec.json.encode(value)
         # msgspec writes them as null, which is somebody else's value.
-        if b"null" in data and (number := _not_finite(value)) is not None:
+        if b"null" in data and not _is_finite(value):
+            number = _not_finite(value)
             raise Unstorable(f"{number} has no form in JSON.")
     except UnicodeEncodeError as error:
         raise Unstorable(
@@ -98,6 +101,15 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _strings(inner)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether there is no NaN and no infinity in it: in C, several times faster than a walk."""
+    try:
+        _STRICT.encode(msgspec.to_builtins(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _not_finite(value: Any) -> float | None:

@@ -699,7 +699,11 @@ def test_one_broken_agent_does_not_stop_the_others(memgpt, ours):
 
 def test_another_name_is_taken(memgpt, ours):
     old_agent(memgpt, (5, state_of(BOOT)))
-    assert llmgate(memgpt, "--agent", "ann", "--as", "anna").exit_code == 0
+    put_pickles(memgpt / "agents" / "ann")
+    renamed = llmgate(memgpt, "--agent", "ann", "--as", "anna")
+    assert renamed.exit_code == 0
+    # Files are named as they are there, not as the agent is called here.
+    assert "  ann/persistence_manager/" in renamed.output
     assert agents() == ("anna",)
 
 

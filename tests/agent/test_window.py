@@ -341,11 +341,16 @@ async def test_a_model_that_never_summarises_is_not_asked_each_time():
         await story.fit()
     # Twice, and once more at the ninth time.
     assert len(story.backend.prompts) == 3
+    story.turn()
+    story.turn()
+    await story.fit(compact=True)
+    # Who asks for a summary sees it tried.
+    assert len(story.backend.prompts) == 4
     story.answers = [SUMMARY] * 50
     while len(story.compacting) < 18:
         story.turn()
         await story.fit()
-    assert len(story.backend.prompts) > 3
+    assert len(story.backend.prompts) > 4
     assert story.summary.text == SUMMARY
 
 

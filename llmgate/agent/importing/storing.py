@@ -33,7 +33,7 @@ _TOGETHER = 500
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """What became of an old agent.
+    """What became of an old agent; `folder` is its name there.
 
     `again`: it had been imported before, and nothing was changed. `messages` counts those that
     were stored, `window` those of them that its model sees, `total` all that it once had.
@@ -42,6 +42,7 @@ class Imported(msgspec.Struct, frozen=True):
     """
 
     name: str
+    folder: str
     again: bool = False
     messages: int = 0
     window: int = 0
@@ -80,7 +81,7 @@ async def store(
     if await home.records.get(names.state(chosen)) is not None:
         mark = None if found is None else msgspec.convert(found.value, _Mark)
         if mark is not None and mark.digest == agent.digest:
-            return Imported(chosen, again=True)
+            return Imported(chosen, folder.name, again=True)
         what = "was imported from an earlier state" if mark else "is there already"
         raise RequestError(
             f"an agent {chosen!r} {what}.",
@@ -104,6 +105,7 @@ async def store(
     total = agent.state.total
     return Imported(
         chosen,
+        folder.name,
         messages=len(said.messages),
         window=len(said.messages) - said.window,
         total=total,
