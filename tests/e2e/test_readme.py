@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from programs import Serve
 
 pytestmark = needs_engine
 ROOT = Path(__file__).parent.parent.parent
+KINDS = ("STORAGE", "VECTORS")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -76,6 +78,21 @@ def test_the_library_example_runs(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout == "Hello! How can I help you?\n"
+
+
+def test_the_agent_of_the_library_example_notes_the_name(tmp_path):
+    code, _ = block("python", "Home.open")
+    stored = {f"LLMGATE_{kind}_URL": f"sqlite:{tmp_path / kind}.db" for kind in KINDS}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | stored,
+    )
+    assert "core_memory_append" in done.stdout
+    assert "Name: Zarkun" in done.stdout
 
 
 def test_the_configuration_is_a_valid_one(tmp_path):
