@@ -126,5 +126,5 @@ def _cut(block: Block, most: int) -> Block:
     if len(block.value) <= most:
         return block
     missing = len(block.value) - most
-    mark = f"[{missing} more characters do not fit in here: shorten this block]"
+    mark = f"[{missing} {prompt.UNSHOWN}"
     return msgspec.structs.replace(block, value=f"{block.value[:most]}\n{mark}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +20,7 @@ from llmgate.agent.kept import busy, check_free, read_state
 from llmgate.agent.runner import Runner
 from llmgate.agent.state import AgentState
 from llmgate.config import Settings
-from llmgate.errors import UnknownModel
+from llmgate.errors import NewerStore, StoreCorrupt, UnknownModel
 from llmgate.gateway import Gateway
 from llmgate.memory.agents import agents, forget
 from llmgate.storage import Records
@@ -103,6 +105,7 @@ class Home:
             for close in owned:
                 await close()
             raise
+        warnings += _missing(settings)
         return cls(
             settings,
             gateway,
@@ -167,9 +170,23 @@ class Home:
         return tuple(name.removeprefix(prefix) for name in found)
 
     async def latest(self) -> str | None:
-        """The agent that was used last, None where there is none."""
-        states = [await self.state(name) for name in await self.agents()]
+        """The agent that was used last, None where there is none that can be read."""
+        states = await self.states()
         return max(states, key=_used).name if states else None
+
+    async def states(self) -> tuple[AgentState, ...]:
+        """What is kept of all agents, by their names.
+
+        One that can't be read is left out, which `warnings` say from then on.
+        """
+        states: list[AgentState] = []
+        for name in await self.agents():
+            try:
+                states.append(await self.state(name))
+            except (NewerStore, StoreCorrupt) as error:
+                if (warning := f"the agent {name!r} is left out: {error}") not in self.warnings:
+                    self.warnings += (warning,)
+        return tuple(states)
 
     async def state(self, name: str) -> AgentState:
         """What is kept of an agent. Raises `UnknownAgent` with the known ones."""
@@ -178,10 +195,11 @@ class Home:
     async def delete(self, name: str) -> None:
         """Take an agent away with all that only it has; what it shares with others stays.
 
-        Raises `UnknownAgent`, and `AgentBusy` while somebody runs it.
+        One that is damaged can be deleted too. Raises `UnknownAgent`, `AgentBusy` while somebody
+        runs it, and `NewerStore`.
         """
-        state = await self.state(name)
-        check_free(state, self.runner)
+        with contextlib.suppress(StoreCorrupt):
+            check_free(await self.state(name), self.runner)
         if name in self.running:
             raise busy(name)
         collection = f"agent/{name}"
@@ -196,6 +214,14 @@ class Home:
 
 def _used(state: AgentState) -> datetime:
     return state.used_at or state.created_at
+
+
+def _missing(settings: Settings) -> tuple[str, ...]:
+    """What the configuration takes for granted and is not there."""
+    files = settings.agent.files
+    if files is None or Path(files).is_dir():
+        return ()
+    return (f"agent.files: there is no folder {files!r}, so file functions will fail",)
 
 
 def _thinking(settings: Settings) -> Settings:

@@ -22,6 +22,8 @@ from llmgate.types import Message, Request, Sampling, Tool, ToolChoice
 
 Layout = Literal["cached", "memgpt"]
 
+# What stands at the end of a block of which only the beginning is shown.
+UNSHOWN = "more characters do not fit in here: shorten this block]"
 # The order in which people write the keywords of a schema; others follow by name.
 _KEYWORDS = ("type", "description", "enum", "const", "items", "properties", "required")
 # Keywords whose value is an object of names: the order of those says something.

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from llmgate.agent.cutting import Plan, calls_of, cuts_of, first_that, last_exchange
-from llmgate.agent.prompt import Parts, request, sorted_tools
+from llmgate.agent.prompt import UNSHOWN, Parts, request, sorted_tools
 from llmgate.agent.shortening import Shown
 from llmgate.agent.summarizing import Summarized, Summarizer
 from llmgate.config import AgentSettings
@@ -54,8 +54,8 @@ class Fitted(msgspec.Struct, frozen=True):
     `tokens` of `window` are taken by its prompt: counted where `exact`, else at most so many (or
     about, where nobody can count), and the answer may have `reply`. `pressure` says that it is
     time to warn the agent (once until the next compaction: `Window.alerted`). `compacted` is the
-    new window where old turns had to leave it, `summary` what stands for them: both have to be
-    stored before the request is sent.
+    new window where old turns had to leave it or its head is another, `summary` what stands for
+    those turns: both have to be stored before the request is sent.
     """
 
     request: Request
@@ -87,6 +87,8 @@ class Fitter:
         self._failed = 0
         # How many characters of core memory are shown, if not all.
         self._room: int | None = None
+        # Whether the head was written for another window, which may have had less room.
+        self._other = False
         # How many tokens of a message are shown, if not as many as usual.
         self._shorter: int | None = None
         self._shown = Shown()
@@ -105,10 +107,16 @@ class Fitter:
         and `BackendUnreachable` and its like where the model can't be asked for a summary now.
         """
         parts = await self._begin(parts)
+        before = parts.window
+        if self._other and UNSHOWN in before.head:
+            parts = await self._headed(parts, head)
+        self._other = False
         found = await self._tried(parts)
-        if found is not None:
-            return found
-        return await self._compacted(parts, head, compacting, asked_for=False)
+        if found is None:
+            return await self._compacted(parts, head, compacting, asked_for=False)
+        if parts.window is not before:
+            return msgspec.structs.replace(found, compacted=parts.window)
+        return found
 
     async def compact(
         self, parts: Parts, *, head: Head, compacting: Callable[[int], None] | None = None
@@ -148,6 +156,7 @@ class Fitter:
             # With another model nothing is as it was.
             self._model, self._context, self._measured = parts.model, None, None
             self._refused = self._failed = 0
+            self._room, self._other = None, True
             self._shown_at(None)
         if self._tools[0] is not parts.tools:
             self._tools = parts.tools, sorted_tools(parts.tools)

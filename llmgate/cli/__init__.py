@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import click
@@ -10,6 +15,8 @@ import click
 from llmgate import __version__
 from llmgate.errors import ConfigError, LlmgateError, suggestion
 
+# What the system says of a stream that takes no more: a full disk, a device that is gone.
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF, errno.EFBIG)
 # A command's name → the file that it is in.
 COMMANDS = {
     "serve": "serve",
@@ -55,12 +62,43 @@ class Program(click.Group):
             ctx.fail(f"No such command {args[0]!r}. {suggestion(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        with _streams():
+            try:
+                return super().main(*args, **options)
+            except OSError as error:
+                if error.errno not in _UNWRITABLE:
+                    raise
+                _forget_output()
+                click.echo(f"llmgate: can't write the output: {error.strerror}.", err=True)
+                sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except LlmgateError as error:
             click.echo(f"llmgate: {error}", err=True)
             ctx.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Standard streams that whoever started us has closed lead nowhere, and are no error."""
+    with ExitStack() as opened:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                stream = opened.enter_context(open(os.devnull, mode, encoding="utf-8"))
+                setattr(sys, name, stream)
+                opened.callback(setattr, sys, name, None)
+        yield
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again when Python ends."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -183,17 +183,7 @@ def _new(rows: Frozen) -> Any:
 
 def _is_good(index: Any, rows: Frozen) -> bool:
     """Set how widely the graph is searched so that it finds enough; whether it can."""
-    import numpy as np
-
-    chance = np.random.default_rng(len(rows.ids))
-    # Between two vectors each: where they are, but on none of them.
-    pairs = [
-        np.concatenate([rows.part(int(place), int(place) + 1, dead=True)[1] for place in places])
-        for places in chance.integers(0, len(rows.ids), (2, _SAMPLED))
-    ]
-    queries = pairs[0] + pairs[1]
-    if rows.metric == "cosine":
-        queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+    queries = rows.between(_SAMPLED)
     nearest = rows.nearest(queries, _NEAREST)
     for expansion in _EXPANSIONS:
         index.expansion_search = expansion

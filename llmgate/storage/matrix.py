@@ -52,14 +52,28 @@ class Frozen(msgspec.Struct, frozen=True):
         import numpy as np
 
         base = len(self.base)
-        rows = np.concatenate(
-            [
-                np.asarray(self.base)[first:last],
-                self.tail[max(first - base, 0) : max(last - base, 0)],
-            ]
-        )
+        parts = [
+            np.asarray(self.base)[first:last],
+            self.tail[max(first - base, 0) : max(last - base, 0)],
+        ]
+        some = [part for part in parts if len(part)]
+        rows = some[0] if len(some) == 1 else np.concatenate(parts)
         ids, alive = self.ids[first:last], self.alive[first:last]
-        return (ids, rows) if dead else (ids[alive], rows[alive])
+        return (ids, rows) if dead or alive.all() else (ids[alive], rows[alive])
+
+    def between(self, count: int) -> Rows:
+        """Vectors to search for, each between two of these: where they are, but on none of them."""
+        import numpy as np
+
+        chance = np.random.default_rng(len(self.ids))
+        pairs = [
+            np.concatenate([self.part(int(one), int(one) + 1, dead=True)[1] for one in places])
+            for places in chance.integers(0, len(self.ids), (2, count))
+        ]
+        queries: Rows = pairs[0] + pairs[1]
+        if self.metric == "cosine":
+            queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+        return queries
 
     def nearest(self, queries: Rows, count: int) -> list[set[int]]:
         """The ids of the nearest vectors to each query, exactly."""
@@ -71,7 +85,10 @@ class Frozen(msgspec.Struct, frozen=True):
             scores = queries @ rows.T
             if self.metric == "euclidean":
                 scores = 2 * scores - np.einsum("ij,ij->i", rows, rows)
-            places = np.argsort(-scores, axis=1)[:, :count]
+            if len(ids) <= count:
+                places = np.argsort(-scores, axis=1)
+            else:
+                places = np.argpartition(-scores, count - 1, axis=1)[:, :count]
             for found, row, chosen in zip(best, scores, places, strict=True):
                 found += zip(row[chosen].tolist(), ids[chosen].tolist(), strict=True)
                 found.sort(reverse=True)

@@ -1,4 +1,4 @@
-"""The nearest vectors of collections in SQLite: by a matrix, and a graph where there are many."""
+"""The nearest vectors of collections in SQLite: by a matrix, and an index where there are many."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from llmgate.errors import MissingPackage
+from llmgate.storage.codes import Codes
 from llmgate.storage.graph import Graph
 from llmgate.storage.sqlite_vector_writing import Collection
 
@@ -30,6 +31,7 @@ class Nearest:
         self._matrices: dict[int, Matrix] = {}
         # By the generation too: a graph of what was there before is none of this.
         self._graphs: dict[tuple[int, int], Graph] = {}
+        self._codes: dict[tuple[int, int], Codes] = {}
         self._thread = ThreadPoolExecutor(1, "llmgate-vectors-near")
 
     @contextmanager
@@ -69,7 +71,10 @@ class Nearest:
     ) -> Near:
         query = matrix.query(vector)
         if only is None:
-            places = self._graph(collection, matrix).candidates(matrix, query, count)
+            graph, codes = self._indexes(collection, matrix)
+            places = graph.candidates(matrix, query, count)
+            if places is None:
+                places = codes.candidates(matrix, query, count)
             if places is not None:
                 return matrix.ranked(query, places, count)
             return matrix.nearest(query, count)
@@ -91,9 +96,10 @@ class Nearest:
 
     def forget(self) -> None:
         """Let go of everything: the store is another one now, or closed."""
-        for graph in self._graphs.values():
-            graph.close()
+        for index in self._all():
+            index.close()
         self._graphs.clear()
+        self._codes.clear()
         self._matrices.clear()
 
     def close(self) -> None:
@@ -106,17 +112,22 @@ class Nearest:
         self._matrices.pop(collection, None)
         for key in [key for key in list(self._graphs) if key[0] == collection]:
             self._graphs.pop(key).close()
+            self._codes.pop(key).close()
 
     def wait(self) -> None:
-        """Wait until all graphs that are being built are there."""
-        for graph in self._graphs.values():
-            graph.wait()
+        """Wait until all indexes that are being built are there."""
+        for index in self._all():
+            index.wait()
 
-    def _graph(self, collection: Collection, matrix: Matrix) -> Graph:
+    def _all(self) -> list[Graph | Codes]:
+        return [*self._graphs.values(), *self._codes.values()]
+
+    def _indexes(self, collection: Collection, matrix: Matrix) -> tuple[Graph, Codes]:
         key = (collection.id, matrix.generation)
         if key not in self._graphs:
             self._graphs[key] = Graph(self._folder, *key)
-        return self._graphs[key]
+            self._codes[key] = Codes()
+        return self._graphs[key], self._codes[key]
 
     def _matrix(self, db: sqlite3.Connection, collection: Collection) -> Matrix:
         from llmgate.storage.matrix import Matrix

@@ -88,7 +88,7 @@ class ObjectReader:
     def _says_name(self, value: dict[str, Any]) -> str | dict[str, Any] | None:
         """What stands where a call names its function; None if the value is no call."""
         style = self._style
-        for key in (style.function_key, *_NAME_KEYS):
+        for key in dict.fromkeys((style.function_key, *_NAME_KEYS)):  # each once: they nest
             name = value.get(key)
             if isinstance(name, dict) and self._says_name(name) is not None:
                 return name

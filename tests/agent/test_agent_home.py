@@ -12,7 +12,7 @@ from agent_doubles import agent_of, backend_of, call, home_of, says, settings_of
 from llmgate import storage
 from llmgate.agent import Agent, Home, UserMessage
 from llmgate.config import DEFAULT_MODEL, ModelSettings, StorageSettings, default_settings
-from llmgate.errors import ConfigError, StorageError, UnknownAgent, UnknownModel
+from llmgate.errors import ConfigError, NewerStore, StorageError, UnknownAgent, UnknownModel
 from llmgate.storage.passages import Passage
 
 
@@ -149,6 +149,29 @@ async def test_the_agent_that_was_used_last_is_known():
     assert await home.latest() == "bob"
     await steps_of(agent, UserMessage("Hello."))
     assert await home.latest() == "ann"
+
+
+@pytest.mark.parametrize("damage", [{"schema": 99}, {"steps": "many"}])
+async def test_an_agent_that_can_not_be_read_does_not_stand_in_the_way_of_others(damage):
+    agent, _ = await agent_of()
+    home = agent.home
+    await Agent.create(home, "bob")
+    document = await home.records.get("agents/bob")
+    await home.records.put("agents/bob", {**document.value, **damage})
+    assert await home.latest() == "ann"
+    assert await home.latest() == "ann"
+    assert ["'bob'" in warning for warning in home.warnings] == [True]
+    if "schema" in damage:
+        with pytest.raises(NewerStore):
+            await home.delete("bob")
+    else:
+        await home.delete("bob")
+        assert await home.agents() == ("ann",)
+
+
+async def test_a_folder_for_files_that_is_not_there_is_warned_of(tmp_path):
+    agent, _ = await agent_of(files=str(tmp_path / "none"))
+    assert "agent.files" in agent.home.warnings[0]
 
 
 async def test_another_model_can_be_asked():

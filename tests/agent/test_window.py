@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from llmgate.agent.cutting import calls_of, cuts_of, first_that
-from llmgate.agent.prompt import Parts
+from llmgate.agent.prompt import UNSHOWN, Parts
 from llmgate.agent.window import Fitter
 from llmgate.backends.scripted import ScriptedBackend
 from llmgate.config import AgentSettings
@@ -464,6 +464,33 @@ async def test_another_model_is_asked_for_its_own_window():
     fitter = Fitter(gateway, AgentSettings(), clock=lambda: BEGIN)
     parts = msgspec.structs.replace(story.parts, model="m2")
     assert (await fitter.fit(parts, head=story.head)).window == 500
+
+
+async def test_core_memory_that_was_cut_for_a_small_window_is_whole_in_a_larger_one():
+    story = Story()
+    story.block = "fact " * 1500
+    cut = f"fact [7000 {UNSHOWN}"
+
+    async def head(room=None):
+        return story.core + (story.block if room is None else cut[: room + 80])
+
+    story.head = head
+    story.window = msgspec.structs.replace(story.window, head=await head())
+    story.turn()
+    small = await story.fit()
+    assert UNSHOWN in small.compacted.head
+    assert any("core memory is too large" in note.message for note in small.notes)
+    caps = Caps(grammar=True, tokenize=True, context=20_000)
+    for fitter in (story.fitter, Story().fitter):
+        # In the same process and in another one.
+        fitter._gateway = Gateway({"large": Route(Words([], caps=caps), Wrapper.load("chatml"))})
+        parts = msgspec.structs.replace(story.parts, model="large", window=small.compacted)
+        fitted = await fitter.fit(parts, head=head)
+        assert fitted.compacted.head == story.core + story.block
+        assert fitted.request.messages[0].content == fitted.compacted.head
+        assert (fitted.summary, fitted.notes) == (None, ())
+        parts = msgspec.structs.replace(parts, window=fitted.compacted)
+        assert (await fitter.fit(parts, head=head)).compacted is None
 
 
 def test_cuts_are_before_events_and_never_inside_a_turn():

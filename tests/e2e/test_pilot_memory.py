@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def environment(tmp_path):
     }
 
 
-async def test_a_name_is_in_core_memory_and_in_recall_after_a_kill(tmp_path, environment):
+def test_a_name_is_in_core_memory_and_in_recall_after_a_kill(tmp_path, environment):
     told = subprocess.Popen(
         CHAT,
         stdin=subprocess.PIPE,
@@ -57,6 +58,10 @@ async def test_a_name_is_in_core_memory_and_in_recall_after_a_kill(tmp_path, env
     # What it makes of that depends on the time of day in its prompt, so small is it.
     assert again.stdout.splitlines()[-1].strip()
     assert "test pilot, not an assistant" in again.stderr
-    async with await storage.open(environment["LLMGATE_STORAGE_URL"]) as records:
-        page = await Recall(records, "agent").search("Zarkun")
-    assert any(found.role == "user" and "Zarkun" in found.text for found in page.found)
+    found = asyncio.run(found_in_recall(environment["LLMGATE_STORAGE_URL"], "Zarkun"))
+    assert any(each.role == "user" and "Zarkun" in each.text for each in found)
+
+
+async def found_in_recall(url, text):
+    async with await storage.open(url) as records:
+        return (await Recall(records, "agent").search(text)).found

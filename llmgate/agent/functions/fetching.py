@@ -96,19 +96,25 @@ class Fetcher:
             kind = type(error).__name__
             raise FunctionError(f"{url} can't be fetched: {str(error) or kind}.") from error
 
-    async def addresses(self, target: Target) -> list[Address]:
-        """The addresses of a host, each of which may be reached. Raises FunctionError."""
+    async def addresses(self, target: Target, *, sent_by: Target | None = None) -> list[Address]:
+        """The addresses of a host, each of which may be reached. Raises FunctionError.
+
+        A page of another host, `sent_by`, can send to public addresses only: what is allowed
+        beside them is for whoever asks for it, with the approval that this takes.
+        """
+        allowed = sent_by is None or sent_by.host == target.host
         written = literal_address(target.host)
-        by_name = self._allowed.host(target.host)
+        by_name = allowed and self._allowed.host(target.host)
         if written is not None:
             found = [written]
         else:
             if is_local_name(target.host) and not by_name:
-                raise FunctionError(_closed(target.host, "this machine"))
+                raise FunctionError(_closed(target, "this machine", sent_by))
             found = await self._named(target)
         for address in found:
-            if not (by_name or is_public(address) or self._allowed.address(address)):
-                raise FunctionError(_closed(target.host, str(address)))
+            if by_name or is_public(address) or (allowed and self._allowed.address(address)):
+                continue
+            raise FunctionError(_closed(target, str(address), sent_by))
         return found
 
     async def _named(self, target: Target) -> list[Address]:
@@ -123,9 +129,10 @@ class Fetcher:
 
     async def _followed(self, method: str, url: str, payload: Any) -> Fetched:
         method = method.upper()
-        target = target_of(url)
+        target, sent_by = target_of(url), None
         for _ in range(self._redirects + 1):
-            answer = await self._asked(method, target, payload)
+            addresses = await self.addresses(target, sent_by=sent_by)
+            answer = await self._asked(method, target, addresses, payload)
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -137,13 +144,15 @@ class Fetcher:
                 raise FunctionError(
                     f"{target.site} sends this {method} on to {following.site}: not followed."
                 )
-            target = following
+            target, sent_by = following, target
         raise FunctionError(f"{url} was redirected more than {self._redirects} times.")
 
-    async def _asked(self, method: str, target: Target, payload: Any) -> Fetched:
+    async def _asked(
+        self, method: str, target: Target, addresses: Sequence[Address], payload: Any
+    ) -> Fetched:
         import httpx
 
-        addresses = (await self.addresses(target))[:_MOST_ADDRESSES]
+        addresses = addresses[:_MOST_ADDRESSES]
         for number, address in enumerate(addresses, 1):
             transport = httpx.AsyncHTTPTransport(verify=self._trusted(target), trust_env=False)
             try:
@@ -240,8 +249,8 @@ def _text(body: bytes, encoding: str | None, cut: bool) -> str:
         return body.decode("utf-8", "replace")
 
 
-def _closed(host: str, where: str) -> str:
-    return (
-        f"{host} is not on the public web ({where}), so it is not fetched. "
-        "The user can allow it in agent.private_addresses."
-    )
+def _closed(target: Target, where: str, sent_by: Target | None) -> str:
+    said = f"{target.host} is not on the public web ({where}), so it is not fetched"
+    if sent_by is not None and sent_by.host != target.host:
+        return f"{said}: {sent_by.site} can't send you there."
+    return f"{said}. The user can allow it in agent.private_addresses."

@@ -303,7 +303,24 @@ async def test_what_was_meant_for_one_site_is_not_sent_on_to_another(server):
     url = f"http://{SITE}:{server.port}/from"
     assert "not followed" in await refused(fetcher, url, "POST")
     assert server.paths == ["/from"]
-    assert (await fetcher.fetch("GET", url)).body == "hello"
+
+
+@pytest.mark.parametrize("allowed", ["nas.example", "127.0.0.1"])
+async def test_what_is_allowed_beside_the_public_web_is_for_those_who_ask_for_it(server, allowed):
+    server.redirect("/from", f"http://nas.example:{server.port}/admin")
+    table = names(site_example=["127.0.0.1"], nas_example=["127.0.0.1"])
+    fetcher = Fetcher([SITE, allowed], resolve=table)
+    assert (await fetcher.fetch("GET", f"http://nas.example:{server.port}/admin")).status == 200
+    said = await refused(fetcher, f"http://{SITE}:{server.port}/from")
+    assert f"http://{SITE}:{server.port} can't send you there" in said
+    assert server.paths == ["/admin", "/from"]
+
+
+async def test_a_site_may_send_to_another_one_that_is_public():
+    fetcher = Fetcher(resolve=names(public_example=["93.184.216.34"]))
+    target = target_of("https://public.example/")
+    found = await fetcher.addresses(target, sent_by=target_of("https://site.example/"))
+    assert [str(address) for address in found] == ["93.184.216.34"]
 
 
 async def test_redirects_in_a_circle_end(server):
