@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from llmgate.storage.matrix import Frozen, Matrix
+    from llmgate.storage.frozen import Frozen
+    from llmgate.storage.matrix import Matrix
     from llmgate.storage.matrix_file import Ids, Rows
 
 # Below so many vectors a look at each takes few milliseconds; shorter ones have too few bits.
@@ -62,6 +63,11 @@ class Codes:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._unusable_below = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are candidates to be had."""
+        return self._built is not None
 
     def candidates(self, matrix: Matrix, query: Rows, count: int) -> Ids | None:
         """Places of rows among which the nearest are; None where all have to be looked at."""

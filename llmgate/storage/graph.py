@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmgate.storage.matrix_file import discard
-from llmgate.storage.places import sync_file, sync_folder
+from llmgate.storage.places import make_folder, sync_file, sync_folder
 
 if TYPE_CHECKING:
-    from llmgate.storage.matrix import Frozen, Matrix
+    from llmgate.storage.frozen import Frozen
+    from llmgate.storage.matrix import Matrix
     from llmgate.storage.matrix_file import Ids, Rows
 
 # Below so many vectors a look at each takes few milliseconds, and needs nothing to be built.
@@ -50,6 +51,11 @@ class Graph:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._unusable_below = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are candidates to be had."""
+        return self._ready is not None
 
     def candidates(self, matrix: Matrix, query: Rows, count: int) -> Ids | None:
         """Places of rows among which the nearest are; None while there is no graph to ask."""
@@ -132,7 +138,7 @@ class Graph:
             return
         beside = self._folder / f"{self._names}{last:020d}{_SUFFIX}.new"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             index.save(os.fspath(beside))
             sync_file(beside)
             # A file that is not what was written must not get to usearch: it would trust it.

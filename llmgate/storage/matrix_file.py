@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmgate.storage.places import failure, sync_folder
+from llmgate.storage.places import failure, make_folder, sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,7 @@ def write(folder: Path, stored: Stored) -> Path:
     rows = np.ascontiguousarray(stored.rows, "<f4")
     header = msgspec.structs.replace(header, ids=_checksum(ids, passages), vectors=_checksum(rows))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with beside.open("wb") as file:
             file.write(_head(header))
             for array in (ids, passages, rows):

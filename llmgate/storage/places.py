@@ -24,6 +24,18 @@ def failure(error: OSError, what: str) -> StorageError:
     return StorageError(f"{what}: {reason}.")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, if it is not there, that nobody else on this machine can look into."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file, if it is not there, that nobody else on this machine can read."""
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file in one step: it is on the disk under that name, or there is none.
 
@@ -33,7 +45,8 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         if path.exists():
             raise StorageError(f"{path} is there already.", hint="Choose another path.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        make_file(beside)
         with beside.open("wb") as file:
             file.write(data)
             file.flush()

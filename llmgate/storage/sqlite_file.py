@@ -20,7 +20,15 @@ from llmgate.errors import (
     StoreFull,
     Unstorable,
 )
-from llmgate.storage.places import failure, prune, sync_file, sync_folder, utc_stamp
+from llmgate.storage.places import (
+    failure,
+    make_file,
+    make_folder,
+    prune,
+    sync_file,
+    sync_folder,
+    utc_stamp,
+)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -54,7 +62,8 @@ class SqliteFile:
         self._schema = schema
         if path is not None:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
+                make_file(path)
             except OSError as error:
                 raise failure(error, f"can't make the folder of {path}") from error
         with contextlib.ExitStack() as stack, self._errors():
@@ -79,8 +88,9 @@ class SqliteFile:
         if target.exists():
             raise StorageError(f"{target} is there already.", hint="Choose another path.")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             beside.unlink(missing_ok=True)
+            make_file(beside)
             with self._errors(), contextlib.closing(sqlite3.connect(beside)) as copy:
                 self._writing.backup(copy)
                 # One file is all of it: no journal beside it.

@@ -51,7 +51,8 @@ class Nearest:
         """
         matrix = self._matrix(db, collection)
         found: Future[Near]
-        if beside and len(matrix.ids) * matrix.dimension >= _WORTH:
+        fast = any(index.is_ready for index in self._indexes(collection, matrix))
+        if beside and not fast and len(matrix.ids) * matrix.dimension >= _WORTH:
             found = self._thread.submit(self._find, collection, matrix, vector, count, only)
         else:
             found = Future()

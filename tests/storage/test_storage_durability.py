@@ -8,6 +8,8 @@ import os
 import resource
 import shutil
 import sqlite3
+import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -386,3 +388,14 @@ async def test_no_name_leaves_the_folder(tmp_path):
             await records.append(name, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["inner"]
     assert [path.name for path in (tmp_path / "inner").iterdir()] == ["store"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX says who may read what")
+@pytest.mark.parametrize("scheme", ["sqlite", "file"])
+async def test_nobody_else_can_read_what_is_stored(tmp_path, scheme):
+    home = tmp_path / "new" / "llmgate"
+    async with await storage.open(f"{scheme}:{home / 'store'}") as records:
+        await records.put("agents/ann", {"secret": 1})
+        await records.backup(home / "copy")
+    for made in ("store", "copy"):
+        assert stat.S_IMODE((home / made).stat().st_mode) & 0o077 == 0

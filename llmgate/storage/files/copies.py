@@ -13,7 +13,7 @@ import msgspec
 from llmgate.errors import NewerStore, StorageError, StoreCorrupt
 from llmgate.storage.files.journal import Journal
 from llmgate.storage.files.tree import flush
-from llmgate.storage.places import prune, sync_folder, utc_stamp, write_whole
+from llmgate.storage.places import make_folder, prune, sync_folder, utc_stamp, write_whole
 
 SCHEMA = 1
 _ABOUT = "store.json"
@@ -68,7 +68,8 @@ def backup(folder: Path, path: Path | None, keep: int) -> Path:
     beside = target.with_name(f".{target.name}.new")
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        make_folder(beside.parent)
+        make_folder(beside)
         for name in ("data", "journal.jsonl", _ABOUT):
             _copy(folder / name, beside / name)
         _flush_all(beside)

@@ -23,7 +23,7 @@ from llmgate.storage.files.logs import Log, line_of, repaired
 from llmgate.storage.files.names import is_long, path_of
 from llmgate.storage.files.tree import LOG, Tree, load
 from llmgate.storage.local import Found
-from llmgate.storage.places import failure, size_of
+from llmgate.storage.places import failure, make_folder, size_of
 from llmgate.storage.scan import behind, page
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Files:
         self._repaired: list[str] = []
         with contextlib.ExitStack() as stack:
             with self._errors("open"):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 copies.check_ours(folder)
                 self._lock = Lock(folder / "lock", options.busy_timeout)
                 stack.callback(self._lock.close)
