@@ -197,6 +197,15 @@ class Agent:
             self._check_between_calls()
             return await compacting.compact(self._body, watch or Watch())
 
+    async def recompress(self) -> Summary | None:
+        """Make the summary anew from all the messages that it stands for.
+
+        None if there is no summary yet, or if the model gives none: then the old one stays.
+        """
+        async with self._alone():
+            self._check_between_calls()
+            return await compacting.recompress(self._body)
+
     async def pop(self, count: int = 3) -> int:
         """Take back the last messages; returns how many, so that no call is without its result."""
         async with self._alone():
@@ -231,10 +240,10 @@ class Agent:
     async def set_model(self, model: str | None) -> None:
         """Think with another model from now on, None for the configured one.
 
-        Raises `UnknownModel`.
+        Raises `UnknownModel`, and `RequestError` for one that can't think.
         """
         if model is not None:
-            self.home.gateway.check(model)
+            self.home.check_model(model)
         async with self._alone():
             await self._kept.commit(msgspec.structs.replace(self.state, model=model))
 

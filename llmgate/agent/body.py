@@ -72,8 +72,7 @@ class Body:
     @property
     def model(self) -> str:
         """The name of the model that it thinks with."""
-        chosen = self.kept.state.model or self.settings.model
-        return chosen or next(iter(self.home.settings.models))
+        return self.kept.state.model or self.home.model
 
     async def head(self, room: int | None = None) -> tuple[str, dict[str, int]]:
         """The head of its prompts for the core memory of now, and the edits that are in it.

@@ -36,6 +36,20 @@ async def compact(body: Body, watch: Watch) -> Summary | None:
     return fitted.summary
 
 
+async def recompress(body: Body) -> Summary | None:
+    """Make the summary anew from the raw log, as by another model; None if nothing came of it."""
+    before = body.kept.summary
+    if before is None:
+        return None
+    raw = await body.kept.conversation.messages(before.first, before.last)
+    head = _Head(body)
+    fitted = await body.fitter.again(_parts(body, ToolChoice("required")), raw, head=head.text)
+    if fitted is None:
+        return None
+    await _store(body, fitted, head)
+    return fitted.summary
+
+
 class _Head:
     """The head of the core memory of now; `edits` are those that it shows, once it was made."""
 

@@ -20,7 +20,7 @@ from llmgate.agent.kept import busy, check_free, read_state
 from llmgate.agent.runner import Runner
 from llmgate.agent.state import AgentState
 from llmgate.config import Settings
-from llmgate.errors import NewerStore, StoreCorrupt, UnknownModel
+from llmgate.errors import NewerStore, RequestError, StoreCorrupt, UnknownModel
 from llmgate.gateway import Gateway
 from llmgate.memory.agents import agents, forget
 from llmgate.storage import Records
@@ -106,7 +106,7 @@ class Home:
                 await close()
             raise
         warnings += _missing(settings)
-        return cls(
+        home = cls(
             settings,
             gateway,
             records,
@@ -117,6 +117,12 @@ class Home:
             clock=clock,
             owned=owned,
         )
+        try:
+            home.check_model(home.model)
+        except RequestError as error:
+            # Agents with a model of their own go on, and so does whatever needs none.
+            home.warnings += (f"agent.model: {error}",)
+        return home
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,6 +164,22 @@ class Home:
         if self._open_collection is not None:
             return await self._open_collection(name)
         return await (await self.vectors()).open(name)
+
+    @property
+    def model(self) -> str:
+        """The name of the model that agents think with if they have none of their own."""
+        return _thinker(self.settings)
+
+    def check_model(self, name: str) -> None:
+        """Raise `UnknownModel`, or `RequestError` for one that agents can't think with."""
+        self.gateway.check(name)
+        model = self.settings.models.get(name)
+        if model is not None and model.embedding:
+            raise RequestError(
+                f"the model {name!r} makes embeddings: an agent can't think with it.",
+                hint="Choose another one. In `agent.embedding` it is of use.",
+                param="model",
+            )
 
     async def agents(self) -> tuple[str, ...]:
         """The names of all agents."""
@@ -239,11 +261,17 @@ def _thinking(settings: Settings) -> Settings:
 
 def _suited(settings: Settings) -> Settings:
     """The settings with what suits the model that agents think with, where they say nothing."""
-    name = settings.agent.model or next(iter(settings.models), "")
+    name = _thinker(settings)
     if name not in settings.models:
         return settings
     agent = config.with_agent_facts(settings.agent, settings.models[name])
     return msgspec.structs.replace(settings, agent=agent)
+
+
+def _thinker(settings: Settings) -> str:
+    """The model that agents think with: the configured one, or the first that can."""
+    able = (name for name, model in settings.models.items() if not model.embedding)
+    return settings.agent.model or next(able, next(iter(settings.models), ""))
 
 
 def _embedder(

@@ -46,7 +46,7 @@ async def create(
     names.check_name(name)
     settings, user = home.settings.agent, home.settings.user_folder
     if model is not None:
-        home.gateway.check(model)
+        home.check_model(model)
     chosen = presets.load(preset or settings.preset, user, home.functions)
     texts = {
         "persona": presets.persona(persona or settings.persona, user),

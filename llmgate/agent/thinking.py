@@ -14,7 +14,7 @@ from llmgate.agent import first_message
 from llmgate.agent.body import Body
 from llmgate.agent.compacting import fit
 from llmgate.agent.watch import Watch
-from llmgate.errors import ContextOverflow
+from llmgate.errors import ContextOverflow, OutputError
 from llmgate.memory.text import storable_message
 from llmgate.types import Completion, Delta, Message, Note, Request, ToolChoice
 
@@ -30,6 +30,8 @@ _ESCAPE = re.compile(
 )
 # Functions that do something useful even with the first part of what they were to get.
 _WHOLE_OR_PART = ("send_message",)
+# How much of an error is told.
+_QUOTED = 300
 
 
 class Thought(msgspec.Struct, frozen=True):
@@ -50,15 +52,24 @@ async def think(body: Body, watch: Watch) -> Thought:
     if not body.settings.first_message or body.kept.state.greeted:
         return await _thought(body, watch, ())
     allowed = tuple(name for name in first_message.FUNCTIONS if name in body.functions)
-    thought = await _thought(body, watch, allowed)
-    if (wrong := first_message.problem(thought.message)) is None:
-        return thought
-    again = Note("first_message", f"the first answer was asked for once more: {wrong}")
-    watch.note(again)
-    thought = await _thought(body, watch, allowed)
-    notes = (*thought.notes, again)
-    if (wrong := first_message.problem(thought.message)) is not None:
-        taken = Note("first_message", f"the first answer is taken as it is, though {wrong}")
+    wrong, again = "", allowed
+    try:
+        thought = await _thought(body, watch, allowed)
+    except OutputError as error:
+        # It is not held to what is allowed, and wants something else: then let it.
+        wrong, again = f"it could not be used ({str(error)[:_QUOTED].rstrip('.')})", ()
+    else:
+        if (found := first_message.problem(thought.message)) is None:
+            return thought
+        wrong = found
+    asked_again = Note("first_message", f"the first answer was asked for once more: {wrong}")
+    watch.note(asked_again)
+    if (pending := body.kept.state.pending) is not None:
+        watch.thinking(pending.event, pending.asked + 1)
+    thought = await _thought(body, watch, again)
+    notes = (*thought.notes, asked_again)
+    if (found := first_message.problem(thought.message)) is not None:
+        taken = Note("first_message", f"the first answer is taken as it is, though {found}")
         watch.note(taken)
         notes = (*notes, taken)
     return msgspec.structs.replace(thought, notes=notes)

@@ -127,6 +127,27 @@ class Fitter:
             return None
         return await self._compacted(parts, head, compacting, asked_for=True)
 
+    async def again(self, parts: Parts, raw: Sequence[Logged], *, head: Head) -> Fitted | None:
+        """The summary made anew, from the messages `raw` that it stands for.
+
+        None where there is none, or where the model gives none: then the old one stays.
+        """
+        before = parts.summary
+        if before is None or not raw:
+            return None
+        parts = await self._begin(parts)
+        self._shown_at(None)
+        parts = await self._headed(parts, head)
+        plan = await self._planned(parts, asked_for=True)
+        summarizer = self._summarizer(parts)
+        made = await summarizer.summarize(raw, "", limit=plan.summary, answer=self.reply)
+        if made.how == "dropped":
+            return None
+        summary = msgspec.structs.replace(before, text=made.text, how=made.how, at=self._clock())
+        window = msgspec.structs.replace(parts.window, summary=None)
+        parts = msgspec.structs.replace(parts, window=window, summary=summary)
+        return await self._settled(parts, summarizer)
+
     def used(self, fitted: Fitted, usage: Usage) -> None:
         """Learn from what the backend counted: where nobody can count before, that is exact."""
         measured = self._measured
@@ -202,9 +223,7 @@ class Fitter:
         if asked_for:
             self._failed = 0  # somebody wants to see it tried
         before = parts.summary
-        summarizer = Summarizer(
-            self._gateway, parts.model, f"agent/{parts.agent}/summary", window=self.window
-        )
+        summarizer = self._summarizer(parts)
         made = await self._summarized(summarizer, old, before.text if before else "", plan.summary)
         summary = Summary(
             first=before.first if before else old[0].position,
@@ -221,6 +240,10 @@ class Fitter:
         parts = msgspec.structs.replace(parts, window=window, logged=kept, summary=summary)
         found = await self._settled(parts, summarizer)
         return msgspec.structs.replace(found, notes=(made.note(len(old)), *found.notes))
+
+    def _summarizer(self, parts: Parts) -> Summarizer:
+        conversation = f"agent/{parts.agent}/summary"
+        return Summarizer(self._gateway, parts.model, conversation, window=self.window)
 
     async def _headed(self, parts: Parts, head: Head) -> Parts:
         """The parts with the head of now, which leaves some of the window to the conversation.

@@ -187,7 +187,7 @@ class Task(msgspec.Struct, frozen=True):
 
     def _named(self, value: dict[str, Any]) -> str | dict[str, Any] | None:
         """What stands where a call names its function; None if this is no call."""
-        for key in (self.style.function_key, *_NAME_KEYS):
+        for key in dict.fromkeys((self.style.function_key, *_NAME_KEYS)):  # each once: they nest
             name = value.get(key)
             if isinstance(name, dict) and self._named(name) is not None:
                 return name

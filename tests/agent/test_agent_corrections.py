@@ -238,6 +238,28 @@ async def test_a_compaction_is_kept_and_the_head_is_new():
     assert (await agent.recall.search("question 0")).total == 1
 
 
+async def test_a_summary_is_made_anew_from_the_messages_that_it_stands_for():
+    told = ["They talked.", "They asked six questions.", "{}"]
+    agent, backend = await agent_of(lambda request: says("Yes.") if request.tools else told.pop(0))
+    assert await agent.recompress() is None
+    for number in range(6):
+        await steps_of(agent, UserMessage(f"question {number}"))
+    first = await agent.compact()
+    again = await agent.recompress()
+    asked = backend.requests[-1]
+    assert not asked.tools
+    assert any("question 0" in (message.content or "") for message in asked.messages)
+    assert not any("They talked." in (message.content or "") for message in asked.messages)
+    assert again.text == "They asked six questions."
+    assert (again.first, again.last, again.hidden) == (first.first, first.last, first.hidden)
+    assert await agent.recompress() is None  # what the model wrote now is no summary
+    agent = await Agent.open(agent.home, "ann")
+    await steps_of(agent, UserMessage("more"))
+    assert "They asked six questions." in backend.requests[-1].messages[1].content
+    kept = await agent.conversation.summaries()
+    assert [each.text for each in kept] == ["They talked.", "They asked six questions."]
+
+
 @pytest.mark.parametrize(
     ("room", "lengths"),
     [(None, [10, 50, 100]), (160, [10, 50, 100]), (60, [10, 25, 25]), (0, [0, 0, 0])],

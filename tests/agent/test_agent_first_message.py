@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from agent_doubles import agent_of, call, says, steps_of
 
-from llmgate.agent import UserMessage
+from llmgate.agent import UserMessage, Watch
 from llmgate.agent.first_message import problem
 from llmgate.types import Message, ToolCall
 
@@ -63,6 +63,37 @@ async def test_an_answer_that_breaks_it_again_is_taken_and_the_reason_shown():
     assert len(backend.requests) == 2
     [*_, note] = [note for note in step.notes if note.code == "first_message"]
     assert "as if they were a call" in note.message
+
+
+async def test_a_model_that_can_not_be_held_to_it_does_what_it_wants_the_second_time():
+    agent, backend = await agent_of(
+        lambda request: call("core_memory_append", name="human", content="Bo"), first_message=True
+    )
+    [step] = await steps_of(agent, HELLO)
+    assert (step.call.name, step.ok) == ("core_memory_append", True)
+    assert [request.tool_choice.allowed for request in backend.requests] == [
+        ("send_message", "archival_memory_search"),
+        (),
+    ]
+    asked_again, taken = [note for note in step.notes if note.code == "first_message"]
+    assert "core_memory_append" in asked_again.message
+    assert "it began with core_memory_append" in taken.message
+    assert agent.state.greeted
+
+
+async def test_whoever_watches_is_told_that_the_model_is_asked_again():
+    class Watcher(Watch):
+        asked = 0
+
+        def thinking(self, event, attempt):
+            self.asked += 1
+
+    watcher = Watcher()
+    agent, _ = await agent_of(
+        says("Hi.", "I call (it)."), says("Hello.", "They are here."), first_message=True
+    )
+    await steps_of(agent, HELLO, watch=watcher)
+    assert watcher.asked == 2
 
 
 async def test_the_rule_can_be_switched_off():

@@ -12,7 +12,14 @@ from agent_doubles import agent_of, backend_of, call, home_of, says, settings_of
 from llmgate import storage
 from llmgate.agent import Agent, Home, UserMessage
 from llmgate.config import DEFAULT_MODEL, ModelSettings, StorageSettings, default_settings
-from llmgate.errors import ConfigError, NewerStore, StorageError, UnknownAgent, UnknownModel
+from llmgate.errors import (
+    ConfigError,
+    NewerStore,
+    RequestError,
+    StorageError,
+    UnknownAgent,
+    UnknownModel,
+)
 from llmgate.storage.passages import Passage
 
 
@@ -124,6 +131,25 @@ async def test_an_agent_of_an_unknown_preset_is_not_made(tmp_path):
         with pytest.raises(UnknownModel):
             await Agent.create(home, "ann", model="none")
         assert await home.agents() == ()
+
+
+async def test_a_model_that_only_makes_vectors_is_not_thought_with(tmp_path):
+    vectors = ModelSettings(backend="scripted", path=str(tmp_path / "answers.json"), embedding=True)
+    settings = settings_with(tmp_path)
+    settings = msgspec.structs.replace(settings, models={"v": vectors, **settings.models})
+    async with await Home.open(settings) as home:
+        agent = await Agent.create(home, "ann")
+        assert (agent.model, home.model, home.warnings) == ("m", "m", ())
+        with pytest.raises(RequestError, match="makes embeddings"):
+            await agent.set_model("v")
+        with pytest.raises(RequestError, match="makes embeddings"):
+            await Agent.create(home, "bob", model="v")
+    for name, problem in (("v", "makes embeddings"), ("w", "does not exist")):
+        table = msgspec.structs.replace(settings.agent, model=name)
+        async with await Home.open(msgspec.structs.replace(settings, agent=table)) as home:
+            [warning] = home.warnings
+            assert warning.startswith("agent.model: ")
+            assert problem in warning
 
 
 async def test_sources_can_be_attached_and_searched(tmp_path):

@@ -145,11 +145,14 @@ IMPOSSIBLE = {
     "/attach nowhere": "nowhere",
     "/attach -nowhere": "nowhere",
     "/approve core_memory_append sometimes": "'sometimes' is no rule",
+    "/approve core_memory_append": "/approve core_memory_append needs a rule",
+    "/approve core_memory_apend allow": "Did you mean 'core_memory_append'?",
+    "/memory set human": "/memory set human needs a text",
 }
 
 
 def test_what_a_command_cannot_do_is_one_line(chat):
-    screen = chat(columns=200)
+    screen = chat(columns=300)
     for line, problem in IMPOSSIBLE.items():
         text = screen.enter(line)
         assert problem in text
@@ -229,7 +232,9 @@ def test_summarize_says_what_came_of_it(chat):
         screen.enter(f"Question {number} {'with many words ' * 4}")
     text = screen.enter("/summarize")
     assert re.search(r"summarising \d+ messages", text)
-    assert re.search(r"🟢 Summarised \d+ messages:\n.*We counted to eight", text)
+    assert re.search(
+        r"🟢 Summarised. (\d+) messages have left the window by now:\n.*We counted to eight", text
+    )
 
 
 def test_heartbeat_and_memorywarning_send_their_events(chat):

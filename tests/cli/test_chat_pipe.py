@@ -76,6 +76,30 @@ def test_a_line_without_an_end_is_read_and_what_is_no_text_is_replaced(chat):
     assert '"message": "last"' in done.stdout
 
 
+def test_what_it_did_not_say_after_all_does_not_go_to_standard_output(chat):
+    broken = '{"function": "send_message", "params": {"inner_thoughts": "x", "message": "Half a'
+    done = chat("Hi\n", broken, said("Whole."))
+    assert (done.returncode, done.stdout) == (0, "Whole.\n")
+
+
+def test_a_first_answer_that_is_asked_for_again_is_not_said(chat):
+    done = chat("Hi\n", said("One.", "I call (it)."), said("Two.", "Clean."), arguments=())
+    assert done.stdout == "Two.\n"
+    assert "the first answer was asked for once more" in done.stderr
+
+
+def test_whoever_gets_no_answer_is_told_by_the_exit_code(chat):
+    done = chat("Hi\n", *['{"function": "'] * 3)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "3 answers in a row could not be used" in done.stderr
+
+
+def test_an_empty_name_is_no_name(chat):
+    done = chat("Hi\n", said("Hello."), arguments=("--agent", ""))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the name '' of the agent is empty" in done.stderr
+
+
 def test_steps_as_json(chat):
     done = chat(
         "I am Bo.\n/memory\nMore?\n",

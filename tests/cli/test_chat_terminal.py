@@ -362,6 +362,13 @@ def test_ctrl_c_at_a_question_stops_the_agent_and_nothing_is_done(chat, model, f
     assert (folder / "files" / "a.txt").read_text() == "one\n"
 
 
+def test_an_escape_sequence_that_is_typed_does_nothing(chat, model):
+    screen = chat("--first", "--no-verify")
+    screen.wait_for_prompt()
+    screen.type("Hel\x1b[31mlo")
+    assert "Traceback" not in screen.wait_for("> Hello")
+
+
 def test_timed_heartbeats_appear_above_the_line_that_is_being_written(chat, model, folder):
     write_settings(folder, model, "[agent]\nheartbeat_minutes = 0.02\n")
     model.answers = [said("Tick."), said("Tack.")]
@@ -373,6 +380,19 @@ def test_timed_heartbeats_appear_above_the_line_that_is_being_written(chat, mode
     screen.wait_for("🤖 Tack.")
     screen.wait_for("> half a li", behind="🤖 Tack.")
     assert "💓 timed heartbeat" in screen.text
+
+
+def test_a_line_that_is_sent_while_a_heartbeat_is_written_parts_nothing(chat, model, folder):
+    write_settings(folder, model, "[agent]\nheartbeat_minutes = 0.02\n")
+    model.answers = [said("Tick ", HOLD, "tack."), said("Answer.")]
+    screen = chat("--first", "--no-verify")
+    screen.wait_for_prompt()
+    screen.type("my line")
+    assert model.holding.wait(30)
+    screen.press("enter")
+    model.go_on.set()
+    text = screen.wait_for("🤖 Answer.")
+    assert re.search(r"🤖 Tick\s+tack\.", text), text
 
 
 def test_a_heartbeat_that_fails_is_one_line_and_the_next_one_comes(chat, model, folder):

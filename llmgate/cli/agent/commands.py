@@ -10,11 +10,12 @@ import msgspec
 
 from llmgate.cli.agent import looking, memory_commands
 from llmgate.cli.agent.wrapping import wrapped
-from llmgate.errors import LlmgateError, RequestError
+from llmgate.errors import LlmgateError, RequestError, UnknownName
 
 if TYPE_CHECKING:
     from llmgate.cli.agent.session import Session
 
+_RULES = "/approve FUNCTION allow, deny, ask or forget."
 # Where the meanings of commands begin.
 _COLUMN = 26
 
@@ -121,7 +122,10 @@ async def _rethink(session: Session, argument: str) -> None:
     session.display.answer("It has thought that instead.")
 
 
-async def _summarize(session: Session, _: str) -> None:
+async def _summarize(session: Session, argument: str) -> None:
+    if argument:
+        await _recompress(session, argument)
+        return
     summary = await session.agent.compact(watch=session.display)
     session.display.quiet()
     marks = session.display.marks
@@ -133,12 +137,33 @@ async def _summarize(session: Session, _: str) -> None:
     count = summary.last - summary.first + 1
     if summary.how == "dropped":
         session.display.answer(
-            f"{marks.failed}The model can't summarise: {_messages(count)} left the window without "
-            "a summary. All of them stay in recall memory.",
+            f"{marks.failed}The model can't summarise: {_messages(count)} have left the window by "
+            "now, and not all of them are in a summary. All of them stay in recall memory.",
             style="red",
         )
         return
-    session.display.answer(f"{marks.ok}Summarised {_messages(count)}:", style="green")
+    session.display.answer(
+        f"{marks.ok}Summarised. {_messages(count).capitalize()} have left the window by now:",
+        style="green",
+    )
+    session.display.answer(summary.text)
+
+
+async def _recompress(session: Session, argument: str) -> None:
+    if argument != "again":
+        raise RequestError(
+            f"/summarize {argument}: there is only `again`.",
+            hint="That makes the summary anew from all the messages that it stands for.",
+        )
+    summary = await session.agent.recompress()
+    marks = session.display.marks
+    if summary is None:
+        session.display.answer(
+            f"{marks.failed}There is no summary yet, or the model gives no other one.", style="red"
+        )
+        return
+    count = summary.last - summary.first + 1
+    session.display.answer(f"{marks.ok}Summarised anew, from {_messages(count)}:", style="green")
     session.display.answer(summary.text)
 
 
@@ -187,9 +212,12 @@ async def _approve(session: Session, argument: str) -> None:
             how_long = "" if answer.kept else " (this session)"
             session.display.answer(f"{answer.rule:5} {answer.pattern}{how_long}")
         return
-    pattern, rule = words[0], words[-1] if len(words) == 2 else "allow"
+    if len(words) == 1:
+        raise RequestError(f"/approve {argument} needs a rule.", hint=_RULES)
+    pattern, rule = words
     match rule:
         case "allow" | "deny" | "ask":
+            _check_function(session, pattern)
             await approvals.remember(pattern, rule)
             session.display.answer(f"{rule} {pattern}, from now on.")
         case "forget":
@@ -198,9 +226,17 @@ async def _approve(session: Session, argument: str) -> None:
                 f"Forgot the answer about {pattern}." if found else f"No answer about {pattern}."
             )
         case _:
-            raise RequestError(
-                f"{rule!r} is no rule.", hint="/approve FUNCTION allow, deny, ask or forget."
-            )
+            raise RequestError(f"{rule!r} is no rule.", hint=_RULES)
+
+
+def _check_function(session: Session, pattern: str) -> None:
+    """Raise `UnknownName` for a pattern of calls that no function of the agent's matches."""
+    from llmgate.agent.functions.patterns import Pattern
+
+    known = session.agent.state.functions
+    wanted = Pattern(Pattern.parse(pattern).name)
+    if not any(wanted.matches(name, {}) for name in known):
+        raise UnknownName("function", wanted.name, known)
 
 
 def _needed(command: str, argument: str) -> str:
@@ -238,7 +274,9 @@ COMMANDS: dict[str, Command] = {
     "/retry": Command("", "answer your last message again", _retry),
     "/rewrite": Command("TEXT", "put other words in the place of its last ones", _rewrite),
     "/rethink": Command("TEXT", "put other thoughts in the place of its last ones", _rethink),
-    "/summarize": Command("", "summarise the oldest messages now", _summarize),
+    "/summarize": Command(
+        "[again]", "summarise the oldest messages now, or the summary anew", _summarize
+    ),
     "/heartbeat": Command("", "wake it up", _heartbeat),
     "/memorywarning": Command("", "warn it that its window is nearly full", _memory_warning),
     "/attach": Command("[SOURCE|-SOURCE]", "let it look into a source, or not any more", _attach),

@@ -115,7 +115,8 @@ class Display(Watch):
             speaking = self._speaking.get(call.index)
             if speaking is not None and self._names[call.index] == SAY and call.arguments:
                 said = speaking.feed(call.arguments)
-                if said:
+                # What can't be taken back is written when the step is kept.
+                if said and self.out.is_terminal:
                     self._spoken[call.index] = self._spoken.get(call.index, "") + said
                     self._write("says", said)
         if delta.finish is not None:
@@ -283,6 +284,10 @@ class Display(Watch):
             if not text.endswith("\n"):
                 return
             text, self._held = self._held, ""
+        elif self._held:
+            # The person has sent the line that it stood behind.
+            held, self._held = self._held, ""
+            console.out(held, highlight=False, end="")
         console.out(text, style=style or None, highlight=False, end="")
 
     def _tell(self, note: Note) -> None:

@@ -158,6 +158,11 @@ def _keys(multiline: Callable[[], bool], complete: Complete | None = None) -> Ke
             """Complete as far as there is no doubt; again: go through what there is."""
             event.app.create_background_task(_complete(event.current_buffer, complete))
 
+    @keys.add("<vt100-mouse-event>")
+    def nothing(event: KeyPressEvent) -> None:
+        """Nobody asks for the mouse. What looks like it, as a pasted escape sequence, may not be
+        whole, and the library's own way ends in a traceback then."""
+
     @keys.add("escape", "enter")
     def new_line_or_send(event: KeyPressEvent) -> Any:
         """Alt-Enter: a new line while Enter sends, sends while Enter makes new lines."""

@@ -23,7 +23,7 @@ async def memory(session: Session, argument: str) -> None:
             await _show(session)
         case "edit" if label:
             await _edit(session, label)
-        case "set" if label:
+        case "set" if text:
             await session.agent.core.rewrite(label, text.strip(), by=USER)
             await _say_size(session, label)
         case "log" if label:
@@ -35,6 +35,10 @@ async def memory(session: Session, argument: str) -> None:
             await _diff(session, label)
             await _say_size(session, label)
         case "edit" | "set" | "log" | "diff" | "undo":
+            if verb == "set" and label:
+                raise RequestError(
+                    f"/memory set {label} needs a text.", hint=f"/memory edit {label} can empty it."
+                )
             labels = ", ".join(session.agent.core.ids)
             raise RequestError(f"/memory {verb} needs a label.", hint=f"There are: {labels}.")
         case _:

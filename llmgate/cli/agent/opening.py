@@ -54,7 +54,7 @@ async def open_agent(home: Home, wishes: Wishes, *, may_ask: bool) -> Agent:
     Raises what `Agent.open` and `Agent.create` raise.
     """
     names = await home.agents()
-    name = wishes.agent or home.settings.agent.name
+    name = wishes.agent if wishes.agent is not None else home.settings.agent.name
     if name is None:
         name = await _which(home, wishes, names, may_ask)
     if name in names:
@@ -62,9 +62,9 @@ async def open_agent(home: Home, wishes: Wishes, *, may_ask: bool) -> Agent:
         await _know_model(agent)
         await _change(agent, wishes)
         return agent
-    if name and names and may_ask and wishes.agent is not None:
-        await _confirm_new(name, names)
-    return await _create(home, name or free_name(names), wishes)
+    if names and may_ask and wishes.agent:
+        await _confirm_new(wishes.agent, names)
+    return await _create(home, free_name(names) if name is None else name, wishes)
 
 
 def free_name(names: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from llmgate.agent import Alert, Heartbeat, Login, UserMessage
 from llmgate.cli.agent import commands
 from llmgate.cli.agent.display import Display
 from llmgate.cli.interrupts import interrupts
-from llmgate.errors import LlmgateError
+from llmgate.errors import AgentBusy, LlmgateError
 
 if TYPE_CHECKING:
     from llmgate.agent import Agent, Event, Step
@@ -51,7 +51,7 @@ class Session:
         self._beating: asyncio.Task[None] | None = None
 
     async def run(self, *, first: bool) -> bool:
-        """Converse until /exit or the end of the input; whether every turn went well.
+        """Converse until /exit or the end of the input; whether every turn of a pipe went well.
 
         A new agent says the first words, unless the person goes `first`.
         """
@@ -74,7 +74,8 @@ class Session:
                 await self._stoppable(self._take(line))
         finally:
             await self._stop_heartbeats()
-        return not self.failed
+        # A person has seen what failed, and gone on.
+        return self.editor is not None or not self.failed
 
     async def send(self, event: Event) -> None:
         """Let something happen to the agent and show what comes of it."""
@@ -95,10 +96,14 @@ class Session:
             async with contextlib.aclosing(steps):
                 async for step in steps:
                     self.display.step(step)
+                    if step.stopped and step.next == "failed":
+                        self.failed = True
         except LlmgateError as error:
             self.failed = True
             self.display.end()
-            self.display.error(error, "/retry asks again.")
+            # What is refused because somebody else runs the agent was not kept.
+            busy = isinstance(error, AgentBusy)
+            self.display.error(error, "Nothing was kept." if busy else "/retry asks again.")
         finally:
             self.display.end()
 
@@ -132,6 +137,7 @@ class Session:
                 if self.agent.running:
                     await self._stop_heartbeats()
                     self._start_heartbeats()
+                    self.display.quiet()
                     self.display.line("Stopped the heartbeat.", style="dim")
                 else:
                     self.display.line("(Ctrl-D or /exit leaves)", style="dim")
