@@ -71,11 +71,16 @@ def head(
 
 
 def request(
-    parts: Parts, *, reply: int, shown: Callable[[Logged], Message] | None = None
+    parts: Parts,
+    *,
+    reply: int,
+    shown: Callable[[Logged], Message] | None = None,
+    ordered: bool = False,
 ) -> Request:
     """The request for all of the parts; `reply` tokens are the most that the answer may have.
 
-    `shown` says how a message stands in the prompt, if not as it was stored.
+    `shown` says how a message stands in the prompt, if not as it was stored. `ordered`: the tools
+    are what `sorted_tools` gave.
     """
     turns = (shown(logged) if shown is not None else logged.message for logged in parts.logged)
     begin = [Message("system", parts.window.head)]
@@ -84,7 +89,7 @@ def request(
     return Request(
         model=parts.model,
         messages=(*begin, *turns),
-        tools=sorted_tools(parts.tools),
+        tools=parts.tools if ordered else sorted_tools(parts.tools),
         tool_choice=parts.choice,
         parallel=False,
         sampling=msgspec.structs.replace(parts.sampling, max_tokens=reply),

@@ -361,7 +361,7 @@ class Fitter:
         return msgspec.structs.replace(parts, logged=(), summary=empty)
 
     def _request(self, parts: Parts) -> Request:
-        return request(parts, reply=self.reply, shown=self._shown)
+        return request(parts, reply=self.reply, shown=self._shown, ordered=True)
 
     @property
     def _most(self) -> int:
