@@ -23,7 +23,10 @@ _FUNCTIONS = re.compile(r"Available functions:|\[AVAILABLE_TOOLS\]|<tools>|# Too
 _LISTED = re.compile(r"\s|\{|\Z")
 _MEMORY_LINE = "### Memory [last modified:"
 _COUNTS = ("are in recall memory", "are in archival memory")
+# Parts of a message that are named beside it.
+_PARTS = ("the core-memory", "the list of", "the line with", "the summary")
 _SUMMARY = "of this conversation are not shown any more"
+_MESSAGES = list[dict[str, Any]]
 _TYPE = re.compile(r'"type":\s*"(\w+)"')
 _STATUS = re.compile(r'"status":\s*"(?:OK|Failed)"')
 _TIME = re.compile(
@@ -127,7 +130,7 @@ def explain(
     place = next((place for place in reversed(places) if place.start <= shared), None)
     found = _place(after if shared < len(after) else before, shared)
     what = place.what if place is not None and place.what else found
-    if place is not None and found.startswith(("the core-memory", "the list of", "the line with")):
+    if place is not None and found.startswith(_PARTS):
         what = f"{found}, in {place.what}" if place.what else found
     counted = count or estimated
     tokens = counted(after[:start])
@@ -156,6 +159,51 @@ def explain(
 def estimated(text: str) -> int:
     """About how many tokens a text has."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // _CHARACTERS_PER_TOKEN)
+
+
+def spelled_out(before: str, after: str) -> tuple[str, str, list[Place]]:
+    """Two prompts that are messages in JSON as texts with a message under the other.
+
+    That is what is kept of a model that is asked with messages. As JSON no prompt would begin
+    with the whole of the one before: the array ends where the next message comes. The third value
+    is where the messages of `after` begin. Prompts that are not both such arrays stay as they are.
+    """
+    one, other = _messages(before), _messages(after)
+    if one is None or other is None:
+        return before, after, []
+    pieces = [_spelled_out(message) for message in other]
+    places, start = [], 0
+    for number, (message, piece) in enumerate(zip(other, pieces, strict=True), 1):
+        places.append(Place(start, f"message {number} ({message['role']})"))
+        start += len(piece)
+    return "".join(map(_spelled_out, one)), "".join(pieces), places
+
+
+def _messages(prompt: str) -> list[dict[str, Any]] | None:
+    """The messages of a prompt that is a JSON array of them."""
+    if not prompt.lstrip().startswith("[{"):
+        return None
+    try:
+        found = msgspec.json.decode(prompt.encode("utf-8", "surrogatepass"), type=_MESSAGES)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return found if all(isinstance(message.get("role"), str) for message in found) else None
+
+
+def _spelled_out(message: dict[str, Any]) -> str:
+    """A message as lines: its role, its text as it reads, and as JSON what else it has."""
+    content = message.get("content")
+    rest = {
+        key: value
+        for key, value in message.items()
+        if value and key != "role" and (key != "content" or not isinstance(value, str))
+    }
+    lines = [f"{message['role']}:"]
+    if isinstance(content, str):
+        lines.append(content)
+    if rest:
+        lines.append(msgspec.json.encode(rest).decode())
+    return "\n".join(lines) + "\n"
 
 
 def kept(before: str, after: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def explain(
     import msgspec
 
     from llmgate.agent.explaining import explain as compare
+    from llmgate.agent.explaining import spelled_out
 
     places: Sequence[Place] = ()
     if agent is not None and not prompts:
@@ -59,6 +60,8 @@ def explain(
         (before, _), (after, places) = (_prompt(file, chosen) for file in prompts)
     else:
         raise click.UsageError("Give two files, or --agent NAME.")
+    if not places:
+        before, after, places = spelled_out(before, after)
     found = compare(before, after, places=places)
     if model is not None:
         found = _counted(found, before, after, config, model)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from llmgate.cli import options
-from llmgate.errors import ConfigError, UnknownName
+from llmgate.errors import ConfigError, UnknownModel, UnknownName
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmgate.cli.agent.opening import Wishes
-    from llmgate.config import Settings
+    from llmgate.config import ModelSettings, Settings
 
 
 @click.command("chat")
@@ -121,8 +123,8 @@ def settings_of(
 
     configured = configuration.load(Path(config) if config else None)
     known = configured.models
-    named = model in known or any(model in entry.aliases for entry in known.values())
-    if is_file and not named:
+    exact = model in known or any(model in entry.aliases for entry in known.values())
+    if is_file and not exact:
         settings = options.settings_of(config, model, wrapper)
         chosen = next(iter(settings.models))
         if not alone and configured.source is not None:
@@ -130,9 +132,27 @@ def settings_of(
             settings = msgspec.structs.replace(settings, models={**settings.models, **others})
         return settings, chosen
     settings = options.settings_of(config, None, wrapper)
-    if not named and model not in settings.models:
+    name = _behind(model, settings.models)
+    if name is None:
         raise UnknownName("model", model, settings.models, where=" (and there is no such file)")
-    return settings, model
+    # An agent keeps the name that was given, in case it will stand for another model.
+    return settings, name if alone and "*" not in name else model
+
+
+def _behind(model: str, configured: Mapping[str, ModelSettings]) -> str | None:
+    """The configured model that a name, an alias or a pattern stands for."""
+    from llmgate.gateway.routing import Router
+
+    router: Router[str] = Router()
+    for name, entry in configured.items():
+        for known in (name, *entry.aliases):
+            # The gateway refuses what stands for two, and says where it is.
+            if known.strip() and known not in router:
+                router.add(known, name)
+    try:
+        return router.find(model)[0]
+    except UnknownModel:
+        return None
 
 
 async def _converse(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgate.agent.explaining import Place, explain, kept, texts
+from llmgate.agent.explaining import Place, explain, kept, spelled_out, texts
 
 FUNCTIONS = (
     "You can call functions.\n\nAvailable functions:\n  send_message:\n"
@@ -176,6 +176,68 @@ def test_any_two_texts_can_be_explained_and_kept(before, after):
     assert found.grown == after.startswith(before)
     assert all("\n" not in line for line in found.lines())
     assert texts(json.loads(json.dumps(kept(before, after)))) == (before, after)
+
+
+def said(role, content, **more):
+    return {"role": role, "content": content, "tool_calls": [], "name": None, **more}
+
+
+def explained(before, after):
+    one, other, places = spelled_out(json.dumps(before), json.dumps(after))
+    return explain(one, other, places=places)
+
+
+HEAD = said("system", "You are Iris.\n\n12 messages are in recall memory.\n\nBe kind.")
+CALLED = said("assistant", None, tool_calls=[{"id": "1", "name": "look", "arguments": "{}"}])
+
+
+def test_messages_in_json_that_have_become_more_are_a_prompt_that_has_grown():
+    first = [HEAD, said("user", event("Hello."))]
+    found = explained(first, [*first, CALLED, said("tool", result(), tool_call_id="1")])
+    assert (found.grown, found.why, found.again) == (True, "", 0)
+    assert found.known > 0
+    assert found.read > 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "what", "why"),
+    [
+        (
+            {0: said("system", HEAD["content"].replace("12", "14"))},
+            "the line with the counts of the memories, in message 1 (system)",
+            'layout = "cached"',
+        ),
+        (
+            {1: said("user", event("Hello there."))},
+            "message 2 (user)",
+            "was changed, put in, or taken out",
+        ),
+        (
+            {1: said("user", event("2 messages of this conversation are not shown any more"))},
+            "the summary of what has left the window, in message 2 (user)",
+            "the oldest messages have left the window",
+        ),
+        (
+            {2: {**CALLED, "tool_calls": [{"id": "1", "name": "see", "arguments": "{}"}]}},
+            "message 3 (assistant)",
+            "was changed, put in, or taken out",
+        ),
+    ],
+)
+def test_what_has_changed_in_messages_is_named(changed, what, why):
+    before = [HEAD, said("user", event("Hello.")), CALLED, said("tool", result())]
+    after = [changed.get(number, message) for number, message in enumerate(before)]
+    found = explained(before, [*after, said("user", event("More."))])
+    assert not found.grown
+    assert found.what == what
+    assert why in found.why
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[{]", "[{}]", '[{"role": 1}]', "[1]", "You are Iris."])
+def test_what_is_no_array_of_messages_is_compared_as_it_is(text):
+    messages = json.dumps([HEAD])
+    assert spelled_out(messages, text) == (messages, text, [])
+    assert spelled_out(text, messages) == (text, messages, [])
 
 
 @pytest.mark.parametrize("stored", [None, {}, {"before": "a", "shared": "1", "rest": ""}, [1]])

@@ -106,6 +106,21 @@ def test_the_last_two_prompts_of_an_agent_are_compared(run, tmp_path):
     assert "'bob'" in run("--agent", "bob").output
 
 
+def test_the_prompts_of_an_agent_that_are_messages_are_compared_message_by_message(run, tmp_path):
+    async def store(*prompts):
+        async with await storage.open(f"sqlite:{tmp_path / 'store.db'}") as records:
+            await records.put("agents/ann", {"name": "ann"})
+            await records.put("system/prompts/ann", kept(*map(json.dumps, prompts)))
+
+    asyncio.run(store([SYSTEM, HELLO], [SYSTEM, HELLO, HELLO]))
+    assert "nothing is read again" in run("--agent", "ann").output
+    later = {**SYSTEM, "content": SYSTEM["content"].replace("10:00", "10:01")}
+    asyncio.run(store([SYSTEM, HELLO], [later, HELLO, HELLO]))
+    found = run("--agent", "ann")
+    assert "in message 1 (system)." in found.output
+    assert "It is 2026-11-21 10:0»1." in found.output
+
+
 @pytest.mark.parametrize("arguments", [(), ("a.txt",), ("--agent", "ann", "a.txt", "b.txt")])
 def test_what_is_to_be_compared_has_to_be_said(run, arguments):
     found = run(*arguments)

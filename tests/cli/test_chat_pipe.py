@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from engines import needs_engine
+
+from llmgate import storage
+from llmgate.agent.kept import read_state
+from llmgate.agent.runner import Runner
+from llmgate.agent.state import Pending
 
 CHAT = [sys.executable, "-m", "llmgate", "chat"]
 GOES_ON = {"request_heartbeat": True}
@@ -192,6 +199,70 @@ def test_a_small_window_gets_the_short_preset_and_that_is_said(chat):
     done = chat("", arguments=("--model", "small"))
     assert "the new agent gets the short one, memgpt_chat_compressed" in done.stderr
     assert "New agent agent: preset memgpt_chat_compressed" in done.stderr
+
+
+def test_a_name_that_a_pattern_stands_for_is_a_name_of_its_model(chat, tmp_path):
+    config = tmp_path / "llmgate.toml"
+    config.write_text(
+        config.read_text().replace("[models.small]", '[models.small]\naliases = ["gpt-4*"]')
+    )
+    done = chat("/model\n", arguments=("--model", "gpt-4o"))
+    assert done.returncode == 0
+    assert done.stdout == "  actor\n* small (as gpt-4o)\n"
+    assert chat("/model small\n").stdout == "  actor\n* small\n"
+    done = chat("Hi\n", said("Hello."), arguments=("--model", "gpt-4o", "--no-agent"))
+    assert done.returncode == 0
+    assert "send_message" in done.stdout
+
+
+def test_that_the_agent_goes_on_because_its_window_is_nearly_full_is_said(chat, tmp_path):
+    config = tmp_path / "llmgate.toml"
+    config.write_text(config.read_text() + "[agent]\npressure = 0.01\n")
+    done = chat("Hi\n", said("Hello."), said("I have kept it."))
+    assert done.stdout == "Hello.\nI have kept it.\n"
+    assert done.stderr.count("event: the window is nearly full: the agent is told") == 1
+
+
+def test_what_another_program_is_in_the_middle_of_is_not_gone_on_with(chat, tmp_path):
+    async def interrupt(runner):
+        async with await storage.open(f"sqlite:{tmp_path / 'store.db'}") as records:
+            state = await read_state(records, "agent")
+            pending = Pending("think", "user_message", runner=runner)
+            state = msgspec.structs.replace(state, pending=pending)
+            await records.put("agents/agent", msgspec.to_builtins(state))
+
+    chat("Hi\n", said("Hello."))
+    asyncio.run(interrupt(Runner.here()))
+    done = chat("", said("Again."))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Going on" not in done.stderr
+    assert "Nothing was kept" not in done.stderr
+    assert done.stderr.count("is being run by another program") == 1
+    asyncio.run(interrupt(None))
+    done = chat("", said("Again."))
+    assert (done.returncode, done.stdout) == (0, "Again.\n")
+    assert "Going on where the last session was interrupted." in done.stderr
+
+
+def test_messages_that_have_become_more_need_no_cause(chat, tmp_path):
+    config = tmp_path / "llmgate.toml"
+    config.write_text(
+        '[models.native]\nbackend = "scripted"\npath = "native.json"\ncontext = 16384\n'
+        + config.read_text()
+        + '[agent]\nlayout = "memgpt"\n'
+    )
+    answers = [
+        {
+            "tool_calls": [
+                {"name": "archival_memory_search", "arguments": {"query": "x", **GOES_ON}}
+            ]
+        },
+        {"tool_calls": [{"name": "send_message", "arguments": {"message": "Hello."}}]},
+    ]
+    (tmp_path / "native.json").write_text(json.dumps({"chat": True, "answers": answers}))
+    done = chat("Hi\n/raw\n/cache\n")
+    assert '--- prompt\n[{"role":"system"' in done.stdout
+    assert "begins with the whole of the one before: nothing is read again." in done.stdout
 
 
 @pytest.mark.parametrize(

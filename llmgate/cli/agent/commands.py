@@ -10,10 +10,11 @@ import msgspec
 
 from llmgate.cli.agent import looking, memory_commands
 from llmgate.cli.agent.wrapping import wrapped
-from llmgate.errors import LlmgateError, RequestError, UnknownName
+from llmgate.errors import LlmgateError, RequestError, UnknownModel, UnknownName
 
 if TYPE_CHECKING:
     from llmgate.cli.agent.session import Session
+    from llmgate.gateway import Gateway
 
 _RULES = "/approve FUNCTION allow, deny, ask or forget."
 # Where the meanings of commands begin.
@@ -197,8 +198,24 @@ async def _model(session: Session, argument: str) -> None:
     agent = session.agent
     if argument:
         await agent.set_model(argument)
-    for name in agent.home.gateway.names:
-        session.display.answer(f"{'*' if name == agent.model else ' '} {name}")
+    names = agent.home.gateway.names
+    behind = None if agent.model in names else _behind(agent.home.gateway, agent.model)
+    for name in names:
+        if behind is not None and name == behind:
+            session.display.answer(f"* {name} (as {agent.model})")
+        else:
+            session.display.answer(f"{'*' if name == agent.model else ' '} {name}")
+    if agent.model not in names and behind is None:
+        session.display.answer(f"* {agent.model}")
+
+
+def _behind(gateway: Gateway, model: str) -> str | None:
+    """The configured model that a pattern among its aliases stands for, if it is just one."""
+    try:
+        route = gateway.route(model)
+    except UnknownModel:
+        return None
+    return next((name for name, each in gateway.routes.items() if each is route), None)
 
 
 async def _approve(session: Session, argument: str) -> None:

@@ -30,6 +30,7 @@ _SAID = "message"
 _WIDEST = 160
 # After so many seconds the beginning of a word is shown without its end.
 _PATIENCE = 0.15
+_PRESSURE = "the window is nearly full: the agent is told, and goes on to keep what matters"
 
 Part = Literal["thoughts", "says"]
 
@@ -159,6 +160,8 @@ class Display(Watch):
             self._tell(note)
         if step.stopped:
             self.line(f"stopped: {step.stopped}", mark=self.marks.event, style="yellow")
+        elif step.next == "pressure":
+            self.line(_PRESSURE, mark=self.marks.event, style="dim")
         self._told.clear()
 
     def error(self, error: LlmgateError | OSError, hint: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llmgate.agent.explaining import explain
+from llmgate.agent.explaining import explain, spelled_out
 from llmgate.cli.agent.display import call_text
 from llmgate.cli.agent.turn import cached_share
 from llmgate.errors import RequestError
@@ -83,7 +83,8 @@ async def cache(session: Session, _: str) -> None:
         session.display.answer("The model's server does not say what it had cached.")
     if len(exchanges := session.agent.exchanges) > 1:
         session.display.answer("The last prompt, and the one before:", style="bold")
-        for line in explain(exchanges[-2][0].text, exchanges[-1][0].text).lines():
+        before, after, places = spelled_out(exchanges[-2][0].text, exchanges[-1][0].text)
+        for line in explain(before, after, places=places).lines():
             session.display.answer(f"  {line}")
 
 

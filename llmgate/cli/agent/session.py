@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmgate.agent import Alert, Heartbeat, Login, UserMessage
+from llmgate.agent.kept import check_free
 from llmgate.cli.agent import commands
 from llmgate.cli.agent.display import Display
 from llmgate.cli.interrupts import interrupts
@@ -63,9 +64,7 @@ class Session:
         # One that never said anything is new, however often it was opened.
         new = not self.agent.state.greeted
         if self.agent.pending and not (new and first):
-            if not new:
-                self.display.line("Going on where the last session was interrupted.", style="dim")
-            await self._stoppable(self.turn(self.agent.run(None, watch=self.display)))
+            await self._stoppable(self._go_on(told=not new))
         if not new and not self.agent.pending:
             await self.agent.tell(Login())
         self._start_heartbeats()
@@ -76,6 +75,18 @@ class Session:
             await self._stop_heartbeats()
         # A person has seen what failed, and gone on.
         return self.editor is not None or not self.failed
+
+    async def _go_on(self, *, told: bool) -> None:
+        """Go on with what is left of an earlier session, unless another program is at it."""
+        try:
+            check_free(self.agent.state, self.agent.home.runner)
+        except AgentBusy as error:
+            self.failed = True
+            self.display.error(error)
+            return
+        if told:
+            self.display.line("Going on where the last session was interrupted.", style="dim")
+        await self.turn(self.agent.run(None, watch=self.display))
 
     async def send(self, event: Event) -> None:
         """Let something happen to the agent and show what comes of it."""
