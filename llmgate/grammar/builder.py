@@ -47,7 +47,8 @@ PRIMITIVES: Final[dict[str, str]] = {
     "member": 'string ":" sp value',
     "array": '"[" ws (value ("," ws value)* ws)? "]"',
 }
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
+# Literals and classes; plain characters are taken in runs, since there are many.
+_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\]\\]*(?:\\.[^\]\\]*)*\]')
 _USES: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(word for word in dict.fromkeys(re.findall(r"[a-z]+", _QUOTED.sub(" ", body))))
     for name, body in PRIMITIVES.items()
@@ -69,7 +70,8 @@ def _closure(name: str) -> tuple[str, ...]:
 _ALL_USES: Final = {name: _closure(name) for name in PRIMITIVES}
 _OWN: Final = frozenset(f"{one.name}-{name}" for one in (PYTHON, GEMMA) for name in one.rules)
 _WORDS: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-_NAME = re.compile(r"[a-zA-Z0-9-]+")
+# What stands between names outside of literals and classes.
+_SIGNS: Final = str.maketrans(dict.fromkeys("()|?*+{},", " "))
 _UNFIT = re.compile(r"[^a-zA-Z0-9]+")
 
 
@@ -244,13 +246,13 @@ class Builder:
 
     def _used(self) -> set[str]:
         # A rule's body has no line break outside of its literals.
-        bodies = _QUOTED.sub(" ", "\n".join(self.rules.values())).split("\n")
-        found = dict(zip(self.rules, bodies, strict=True))
+        bare = _QUOTED.sub(" ", "\n".join(self.rules.values())).translate(_SIGNS)
+        found = dict(zip(self.rules, bare.split("\n"), strict=True))
         used = {self.root}
         todo = [self.root]
         while todo:
-            for name in _NAME.findall(found[todo.pop()]):
-                if name in found and name not in used:
+            for name in found[todo.pop()].split():
+                if name not in used and name in found:
                     used.add(name)
                     todo.append(name)
         return used

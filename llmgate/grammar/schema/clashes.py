@@ -63,8 +63,9 @@ def hopeless(facts: Facts, document: Document) -> bool:
         return False
     if facts.absent and not facts.required.keys().isdisjoint(facts.absent):
         return True
-    if any(part.patterns for part in facts.objects):
-        return False
+    for part in facts.objects:
+        if part.patterns:
+            return False
     return any(_valueless(facts, name, document) for name in facts.required)
 
 

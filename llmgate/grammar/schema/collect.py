@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from llmgate.grammar.schema.document import Document
 
 # How a keyword is read: by itself, or with its neighbours.
-_ALONE, _OBJECT, _ARRAY, _APPLIED = 0, 1, 2, 4
+_ALONE, _OBJECT, _ARRAY, _REFERENCE, _JOINED, _CHOICE, _CONDITION = 0, 1, 2, 4, 8, 16, 32
+_APPLIED: Final = _REFERENCE | _JOINED | _CHOICE | _CONDITION
 _HOWS: Final[dict[Any, int]] = {
     **dict.fromkeys(READ, _ALONE),
     **dict.fromkeys(
@@ -24,12 +25,11 @@ _HOWS: Final[dict[Any, int]] = {
     **dict.fromkeys(
         ("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"), _ARRAY
     ),
+    **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), _REFERENCE),
+    "allOf": _JOINED,
+    **dict.fromkeys(("anyOf", "oneOf"), _CHOICE),
     **dict.fromkeys(
-        (
-            "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if",
-            "dependencies", "dependentRequired", "dependentSchemas",
-        ),
-        _APPLIED,
+        ("not", "if", "dependencies", "dependentRequired", "dependentSchemas"), _CONDITION
     ),
 }  # fmt: skip
 # The same with the type that it is about, and what reads it.
@@ -62,8 +62,9 @@ def collect(
     facts.implied = document.implied
     facts.seen.add(here)
     facts.open.add(here)
-    if "$ref" in schema and document.lone:
-        collect(facts, document.resolve(schema, "$ref", path), document, order)
+    if "$ref" in schema and (document.lone or len(schema) == 1):
+        place = order if document.lone else (*order, 1, 0)
+        collect(facts, document.resolve(schema, "$ref", path), document, place)
         facts.open.discard(here)
         return
     neighbours = 0
@@ -81,11 +82,11 @@ def collect(
             if value is True and keyword in _EXCLUSIVE:
                 _exclude(facts, schema, keyword)
     if neighbours & _OBJECT:
-        _object(facts, schema, path, top, (*order, 0))
+        _object(facts, schema, path, document, top, (*order, 0))
     if neighbours & _ARRAY:
         _array(facts, schema, path, document)
     if neighbours & _APPLIED:
-        _apply(facts, schema, path, document, order)
+        _apply(facts, schema, path, document, order, neighbours)
     facts.open.discard(here)
 
 
@@ -107,14 +108,24 @@ def _exclude(facts: Facts, schema: dict[str, Any], keyword: str) -> None:
 
 
 def _object(
-    facts: Facts, schema: dict[Any, Any], path: str, top: bool, order: tuple[int, ...]
+    facts: Facts,
+    schema: dict[Any, Any],
+    path: str,
+    document: Document,
+    top: bool,
+    order: tuple[int, ...],
 ) -> None:
     properties: dict[str, Located] = {}
     patterns: dict[str, Located] = {}
     additional: Located | None = None
     listed = "properties" in schema
     if listed:
-        properties = schemas(schema["properties"], f"{path}/properties")
+        # Many a schema is read in several branches.
+        properties = document.derived(
+            (schema, path),
+            ("properties", path),
+            lambda: schemas(schema["properties"], f"{path}/properties"),
+        )
     if "patternProperties" in schema:
         patterns = schemas(schema["patternProperties"], f"{path}/patternProperties")
     if "additionalProperties" in schema:
@@ -162,20 +173,34 @@ def _array(facts: Facts, schema: dict[str, Any], path: str, document: Document) 
 
 
 def _apply(
-    facts: Facts, schema: dict[str, Any], path: str, document: Document, order: tuple[int, ...]
+    facts: Facts,
+    schema: dict[str, Any],
+    path: str,
+    document: Document,
+    order: tuple[int, ...],
+    hows: int,
 ) -> None:
     """What a schema says by other schemas: references, conjunctions, choices, conditions."""
-    for number, keyword in enumerate(("$ref", "$dynamicRef", "$recursiveRef")):
-        if keyword in schema:
-            target = document.resolve(schema, keyword, path)
-            collect(facts, target, document, (*order, 1, number))
-    if "allOf" in schema:
+    if hows & _REFERENCE:
+        for number, keyword in enumerate(("$ref", "$dynamicRef", "$recursiveRef")):
+            if keyword in schema:
+                target = document.resolve(schema, keyword, path)
+                collect(facts, target, document, (*order, 1, number))
+    if hows & _JOINED:
         for number, branch in enumerate(branches(schema["allOf"], f"{path}/allOf")):
             collect(facts, branch, document, (*order, 2, number))
-    for number, keyword in enumerate(("anyOf", "oneOf")):
-        if keyword in schema:
-            ways = branches(schema[keyword], f"{path}/{keyword}")
-            _choice(facts, keyword, f"{path}/{keyword}", ways, document, (*order, 3, number))
+    if hows & _CHOICE:
+        for number, keyword in enumerate(("anyOf", "oneOf")):
+            if keyword in schema:
+                ways = branches(schema[keyword], f"{path}/{keyword}")
+                _choice(facts, keyword, f"{path}/{keyword}", ways, document, (*order, 3, number))
+    if hows & _CONDITION:
+        _conditions(facts, schema, path, document, order)
+
+
+def _conditions(
+    facts: Facts, schema: dict[str, Any], path: str, document: Document, order: tuple[int, ...]
+) -> None:
     if "if" in schema and ("then" in schema or "else" in schema):
         _condition(facts, schema, path, document, (*order, 4))
     for keyword in ("dependencies", "dependentRequired", "dependentSchemas"):

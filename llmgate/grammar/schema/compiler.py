@@ -211,7 +211,8 @@ class Compiler:
             self.builder.untidy = True
         self._cuts.discard(key)
         if not self._cuts:
-            self._done[key] = found, tuple(dict.fromkeys(self._left[before:]))
+            left = dict.fromkeys(self._left[before:]) if len(self._left) > before else ()
+            self._done[key] = found, tuple(left)
         return found
 
     def _too_much_written(self) -> bool:
@@ -352,7 +353,7 @@ class Compiler:
             return self._string(facts, hint)
         if name in ("integer", "number"):
             return numbers.number(builder, facts, hint, name == "integer")
-        if any(isinstance(one, dict if name == "object" else list) for one in facts.unequal):
+        if facts.unequal:
             fixed.leave_out(facts, name)
         around, self._around = self._around, set()
         make = object_ if name == "object" else array

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 # Literals and classes say nothing about nesting.
-_CONTENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
+_CONTENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\]\\]*(?:\\.[^\]\\]*)*\]')
 _TOKEN: Final = re.compile(r'[a-zA-Z][a-zA-Z0-9-]*|[()|?*"]|\{0[,}]')
 _NAME: Final = re.compile("[a-zA-Z][a-zA-Z0-9-]*")
 _OPTIONAL: Final = frozenset(("?", "*", "{0,", "{0}"))

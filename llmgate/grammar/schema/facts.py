@@ -63,6 +63,9 @@ class ObjectPart:
 
     def about(self, name: str, matching: dict[str, bool]) -> list[Located]:
         """What it says of the value of the property `name`; `matching` knows the patterns."""
+        if not self.patterns:
+            only = self.properties.get(name, self.additional)
+            return [] if only is None else [only]
         said = [self.properties[name]] if name in self.properties else []
         said += [schema for source, schema in self.patterns.items() if matching[source]]
         if not said and self.additional is not None:
@@ -274,18 +277,19 @@ class Facts:
         types = self.types
         if types is None:
             types = frozenset(self.hints if self.hints and self.implied else TYPES)
+        if len(types) == 1:
+            return tuple(types)
         if "number" in types:
             types -= {"integer"}
-        return tuple(name for name in TYPES if name in types)
+        return tuple([name for name in TYPES if name in types])
 
     def value_of(self, name: str, matching: dict[str, bool]) -> tuple[Located, ...]:
         """All schemas that the value of the named property must satisfy."""
         out: list[Located] = []
         named = False
         for part in self.objects:
-            said = part.about(name, matching)
+            out += part.about(name, matching)
             named = named or name in part.properties or any(map(matching.get, part.patterns))
-            out += said
         if not named:
             out += self.unevaluated
         return tuple(out) or ((True, self.path),)

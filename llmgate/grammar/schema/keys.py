@@ -316,6 +316,8 @@ class _Apart:
         self.escape = builder.rule("escape", f'"\\\\" ({" | ".join(ways)})') if ways else ""
         self.special = special
         self.rules: dict[str, str] = {}
+        # For one character: what differs from it, alone and before what may follow it.
+        self.steps: dict[str, tuple[str, str]] = {}
         # What may follow where one word is left, since objects have many names in common.
         self.ends: dict[tuple[str, bool], str] = {}
 
@@ -362,11 +364,14 @@ class _Apart:
         if known is not None:
             return known
         found = f"{self.char}+" if whole else ""
-        rules = self.rules
+        steps = self.steps
         depth = 0
         for char in reversed(word):
-            other = rules.get(char) or self.other(char)
-            found = f"({other} | {_literal(char)} {found})?" if found else f"{other}?"
+            step = steps.get(char)
+            if step is None:
+                other = self.other(char)
+                step = steps[char] = f"{other}?", f"({other} | {_literal(char)} "
+            found = f"{step[1]}{found})?" if found else step[0]
             depth += 1
             if depth == _DEEPEST:
                 found, depth = self.builder.rule("other", found), 0

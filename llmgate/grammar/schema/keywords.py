@@ -12,6 +12,8 @@ from llmgate.grammar.schema.facts import TYPES, Contained, Facts, Located, Membe
 
 # Words of propertyNames and strings that only an exact translation may loosen.
 _UNTRANSLATED: Final = "the expression {!r} can't be held exactly: {}"
+# Most schemas name a single type.
+_ONE_TYPE: Final = {name: frozenset((name,)) for name in TYPES}
 
 
 class Atom(Enum):
@@ -32,6 +34,10 @@ class Atom(Enum):
 
 
 def _type(facts: Facts, keyword: str, value: Any, path: str) -> None:
+    one = _ONE_TYPE.get(value) if isinstance(value, str) else None
+    if one is not None:
+        facts.restrict(one)
+        return
     named = value if isinstance(value, list) else [value]
     for name in named:
         if not isinstance(name, str) or name not in TYPES:

@@ -38,10 +38,10 @@ def multiples(
     builder: Builder, facts: Facts, intervals: list[Interval], hint: str, whole: bool
 ) -> str | None:
     """A rule for the numbers of the intervals that divide as the facts say; None for none."""
-    others = list(dict.fromkeys([Fraction(str(one)) for one in facts.indivisible]))
+    others = list(dict.fromkeys([_exactly(one) for one in facts.indivisible]))
     unit = Fraction(1) if whole else None
     for one in facts.multiples:
-        divisor = Fraction(str(one))
+        divisor = _exactly(one)
         unit = divisor if unit is None else _common(unit, divisor)
     if facts.fractional:
         others.append(Fraction(1))
@@ -78,6 +78,12 @@ def _digits(builder: Builder, unit: Fraction | None, others: list[Fraction]) -> 
     if found is None:
         found = builder.memory[key] = _Digits(builder, unit, others)
     return found
+
+
+@lru_cache(maxsize=1_024, typed=True)
+def _exactly(number: float) -> Fraction:
+    """A number as it is written in decimals."""
+    return Fraction(str(number))
 
 
 def _whole(numbers: list[Fraction]) -> bool:
@@ -261,28 +267,34 @@ class _Digits:
         if not left:
             known.update((one, self._end(one)) for one in new)
             return known
-        rows = {one: self._row(one) for one in new}
+        # Where a digit leads to depends on the last digits of the remainder only, and so does
+        # the rule, but for what it may end with.
+        starts = [one * 10 % self.modulus for one in new]
+        rows = {start: self._row(start) for start in starts}
         following = {after for row in rows.values() for after in row}
         below = self._rests(following, max(least - 1, 0), left - 1)
-        # Where a digit leads to depends on the last digits of the remainder only.
         bodies: dict[int, list[str]] = {}
-        for one, row in rows.items():
+        made: dict[tuple[int, str | None], str | None] = {}
+        for one, start in zip(new, starts, strict=True):
             self._count()
-            ways = bodies.get(id(row))
-            if ways is None:
-                ways = bodies[id(row)] = _by_rest([(d, below[after]) for after, d in row.items()])
             end = None if least else self._end(one)
-            known[one] = self._rule(ways if end is None else [*ways, end or '""'])
+            key = (start, end)
+            if key not in made:
+                ways = bodies.get(start)
+                if ways is None:
+                    row = rows[start].items()
+                    ways = bodies[start] = _by_rest([(digits, below[to]) for to, digits in row])
+                made[key] = self._rule(ways if end is None else [*ways, end or '""'])
+            known[one] = made[key]
         return known
 
-    def _row(self, remainder: int) -> dict[int, str]:
-        """The remainders after further digits, each with the digits that lead there."""
-        first = remainder * 10 % self.modulus
-        found = self.rows.get(first)
+    def _row(self, start: int) -> dict[int, str]:
+        """The remainders after a digit that is added to `start`, each with the digits for it."""
+        found = self.rows.get(start)
         if found is None:
-            found = self.rows[first] = {}
+            found = self.rows[start] = {}
             for digit, added in zip(_DIGITS, self.digits, strict=True):
-                after = (first + added) % self.modulus
+                after = (start + added) % self.modulus
                 found[after] = found.get(after, "") + digit
         return found
 

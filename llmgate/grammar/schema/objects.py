@@ -93,10 +93,11 @@ class _Object:
         parts = facts.objects
         if len(parts) > 1:
             parts = sorted(parts, key=lambda part: part.order)
-        names = list(dict.fromkeys([name for part in parts for name in part.properties]))
-        if facts.lead in names:
-            names.remove(facts.lead)
-        loose = [name for name in facts.required if name not in names and name != facts.lead]
+        listed = dict.fromkeys([name for part in parts for name in part.properties])
+        if facts.lead is not None:
+            listed.pop(facts.lead, None)
+        names = list(listed)
+        loose = [name for name in facts.required if name not in listed and name != facts.lead]
         self.taken = [*names, *loose]
         if facts.absent:
             self.taken += [name for name in facts.absent if name not in self.taken]
